@@ -1,0 +1,136 @@
+"""What a built-in or a plugin registers: a name, an options record and a way to build it.
+
+A `build` function imports what is heavy inside itself, so that listing definitions stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tabcf.contracts.options import Options
+from tabcf.contracts.target import TargetInfo, TargetKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from torch import Generator, Tensor, nn
+
+    from tabcf.contracts.layout import Layout
+    from tabcf.contracts.table import Table
+    from tabcf.contracts.tables import Tables
+
+__all__ = [
+    "ColumnDefinition",
+    "Definition",
+    "FitProblem",
+    "LossDefinition",
+    "MetricDefinition",
+    "ModelDefinition",
+    "ScheduleDefinition",
+    "SplitDefinition",
+    "UnknownDefinition",
+]
+
+ColumnOutput = Literal["category", "number", "set"]
+BatchForm = Literal["pointwise", "catalogue"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What every component has: its name in YAML, its options, one line on what it is."""
+
+    name: str
+    options: type[Options]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class FitProblem:
+    """What a closed-form fit sees: the encoded training rows and what is to be learnt."""
+
+    train: Table
+    layout: Layout
+    target: TargetInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDefinition(Definition):
+    """A model: `build(layout, target, d_out, options)` gives an `nn.Module`.
+
+    With `solve(model, problem, options, rng)` the model is fitted by that call in place of
+    gradient descent and takes no loss. `unknown` is the default policy for ids without training.
+    """
+
+    targets: frozenset[TargetKind]
+    build: Callable[[Layout, TargetInfo, int, Any], nn.Module]
+    solve: Callable[[nn.Module, FitProblem, Any, Generator], None] | None = None
+    needs: frozenset[str] = frozenset()
+    unknown: Literal["mean", "masked"] = "masked"
+    is_single_output: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossDefinition(Definition):
+    """A loss: `build(target, options)` gives a `tabcf.losses.Loss`.
+
+    `pointwise` losses see one raw output row per event, `catalogue` losses one user's raw
+    outputs for every item.
+    """
+
+    targets: frozenset[TargetKind]
+    build: Callable[[TargetInfo, Any], nn.Module]
+    form: BatchForm = "pointwise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricDefinition(Definition):
+    """A metric of predictions (`compute(prediction, truth)`) or of ranked lists.
+
+    A ranking metric's `compute(hits, n_relevant)` gets `(U, K)` booleans and `(U,)` counts and
+    returns one number per user; its options have a `k`.
+    """
+
+    targets: frozenset[TargetKind]
+    build: Callable[[TargetInfo, Any], Callable[[Tensor, Tensor], Tensor]]
+    is_ranking: bool = False
+    is_higher_better: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDefinition(Definition):
+    """A column kind: what it learns from training rows, and the column it makes.
+
+    `fit(tables, options) -> state` (plain JSON; `tables` holds training rows only) and
+    `apply(tables, options, state) -> Series` of the stated output. `sources(name, options)` lists
+    what it reads: `"timestamp"`, or `"user.age"` for another table's column.
+    """
+
+    output: ColumnOutput
+    sources: Callable[[str, Any], tuple[str, ...]]
+    apply: Callable[[Tables, Any, Any], pd.Series[Any]]
+    fit: Callable[[Tables, Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitDefinition(Definition):
+    """A split: `assign(events, roles, options, rng)` gives `(N,)` int8: 0 train, 1 valid, 2 test.
+
+    `roles` maps `user`, `item` and `target` to column names, as far as there are any.
+    """
+
+    assign: Callable[[pd.DataFrame, dict[str, str], Any, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleDefinition(Definition):
+    """A schedule: `build(options)` maps progress in [0, 1] to factors of the learning rate and
+    to the optimiser's first beta (None leaves that as it is)."""
+
+    build: Callable[[Any], Callable[[float], tuple[float, float | None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownDefinition(Definition):
+    """What an unknown value's embedding row is: `mean` or `masked`."""

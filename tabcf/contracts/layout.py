@@ -1,0 +1,71 @@
+"""Which columns a model receives, in which order and on which side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["CategoricalColumn", "ContinuousColumn", "Layout", "SetColumn", "Side"]
+
+Side = Literal["user", "item", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalColumn:
+    """A column of indices in `range(cardinality)`; index 0 is the unknown value.
+
+    `entity` is the entity's name where the column holds that entity's own ids.
+    """
+
+    name: str
+    side: Side
+    cardinality: int
+    entity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousColumn:
+    """A column of normalised numbers."""
+
+    name: str
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class SetColumn:
+    """A column of sets of indices in `range(cardinality)`; index 0 is the unknown value."""
+
+    name: str
+    side: Side
+    cardinality: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of `x_cat`, `x_cont` and `x_sets`, each ordered user, item, event."""
+
+    categorical: tuple[CategoricalColumn, ...] = ()
+    continuous: tuple[ContinuousColumn, ...] = ()
+    sets: tuple[SetColumn, ...] = ()
+
+    @property
+    def user(self) -> int | None:
+        """Position of the user ids in `x_cat`, if there are users."""
+        return self._position("user")
+
+    @property
+    def item(self) -> int | None:
+        """Position of the item ids in `x_cat`, if there are items."""
+        return self._position("item")
+
+    @property
+    def has_event_columns(self) -> bool:
+        """Whether any column belongs to the event itself."""
+        columns = (*self.categorical, *self.continuous, *self.sets)
+        return any(column.side == "event" for column in columns)
+
+    def _position(self, entity: str) -> int | None:
+        for position, column in enumerate(self.categorical):
+            if column.entity == entity:
+                return position
+        return None

@@ -1,0 +1,1 @@
+"""Hooks, loading and names: what built-ins and plugins add, and how a spec finds it."""

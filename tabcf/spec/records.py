@@ -1,0 +1,173 @@
+"""The records of a spec; every field's docstring is its line in the reference page.
+
+A component is a bare name or a mapping with one key: `mse`, `{huber: {delta: 0.5}}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from tabcf.contracts.options import Options
+
+__all__ = ["Component", "EarlyStopping", "Entity", "Implicit", "Spec", "Target", "Train"]
+
+
+class Component(Options):
+    """A named part with its options as they were written; the registry knows their record."""
+
+    name: str
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        """Accept `name`, `{name: null}`, `{name: {…}}` and `{name: scalar}`."""
+        if isinstance(value, Component):
+            return {"name": value.name, "options": value.options}
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping):
+            if set(value) == {"name", "options"} and isinstance(value["options"], Mapping):
+                return value
+            if len(value) == 1:
+                name, options = next(iter(value.items()))
+                if options is None:
+                    options = {}
+                if not isinstance(options, Mapping):
+                    options = {"": options}
+                return {"name": name, "options": options}
+            keys = ", ".join(map(str, value)) or "none"
+            raise ValueError(f"expected one name, or a mapping with one key, got the keys: {keys}")
+        raise ValueError(f"expected one name, or a mapping with one key, got {value!r}")
+
+
+class Implicit(Options):
+    """What people do, without a number: an event is a positive."""
+
+    positive: str | None = None
+    """Which events count, such as `rating >= 4`; all of them by default."""
+    weight: str | None = None
+    """A column of non-negative weights."""
+
+
+class Target(Options):
+    """What is to be predicted."""
+
+    shorthand: ClassVar[str | None] = "column"
+
+    column: str | None = None
+    """The column to predict."""
+    columns: tuple[str, ...] | None = None
+    """Several numeric columns to predict together."""
+    levels: tuple[float, ...] | None = None
+    """The values a rating can take, in rising order."""
+    implicit: Implicit | None = None
+    """Learn from events themselves: whoever did it, liked it."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Target:
+        given = [self.column is not None, self.columns is not None, self.implicit is not None]
+        if sum(given) != 1:
+            raise ValueError("expected exactly one of column, columns and implicit")
+        if self.levels is not None:
+            if self.column is None:
+                raise ValueError("levels go with a single column")
+            if len(self.levels) < 2 or list(self.levels) != sorted(set(self.levels)):
+                raise ValueError("expected at least two levels in rising order")
+        return self
+
+
+class Entity(Options):
+    """Users, items, or another thing that an event refers to by an id."""
+
+    id: str
+    """The column that holds its ids, in the events and in its own table."""
+    table: str | None = None
+    """Its attributes, one row an id: a file or `builtin:NAME/TABLE`."""
+    label: str | None = None
+    """A column of the table to show beside the id, such as a title."""
+    columns: Mapping[str, Component] = Field(default_factory=dict)
+    """Attributes that the model receives."""
+
+
+class EarlyStopping(Options):
+    """Stop when the first metric has not improved on the validation part."""
+
+    shorthand: ClassVar[str | None] = "patience"
+
+    patience: PositiveInt = 3
+    """Epochs without improvement; the best epoch's weights are restored."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """An improvement must be larger than this."""
+
+
+class Train(Options):
+    """How the weights are learnt."""
+
+    epochs: PositiveInt = 5
+    """Passes over the training rows; each row once a pass, in a new order."""
+    batch_size: PositiveInt = 512
+    """Rows a step (users a step with a catalogue loss)."""
+    learning_rate: PositiveFloat = 5e-3
+    """The schedule's peak."""
+    weight_decay: Annotated[
+        Mapping[str, Annotated[float, Field(ge=0)]],
+        BeforeValidator(lambda v: v if isinstance(v, Mapping) else {"default": v}),
+    ] = Field(default_factory=lambda: {"default": 0.01})
+    """Decoupled decay, as in AdamW, of all rows at each step: one number, or a number for each
+    column's embedding and `default` for all other weights."""
+    decay_biases: bool = False
+    """Decay biases and norms as well, as the book's own recipe does."""
+    l2: float = Field(default=0.0, ge=0)
+    """Added to the loss: `l2` times the sum of squares of the rows used by the batch, a row."""
+    schedule: Component = Component(name="one_cycle")
+    """How the learning rate runs over the training."""
+    early_stopping: EarlyStopping | None = None
+    """When to stop before the last epoch; needs a validation part."""
+    clip_norm: PositiveFloat | None = None
+    """Scale gradients down to this norm."""
+    refit: bool = False
+    """Train again on training and validation rows for the chosen number of epochs."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    threads: PositiveInt | None = None
+    """Threads for torch; as torch finds it by default."""
+
+
+class Spec(Options):
+    """One model, from data to metrics."""
+
+    tabcf: Literal[1]
+    """Version of this grammar."""
+    name: str | None = None
+    """Name of the run; the file's name by default."""
+    plugins: tuple[str, ...] = ()
+    """Installed plugins by name, YAML plugins by path."""
+    data: str | None = None
+    """The events: a file, a glob, or `builtin:NAME/TABLE`; may be given from Python instead."""
+    target: Target
+    """What is to be predicted."""
+    entities: Mapping[str, Entity] = Field(default_factory=dict)
+    """What an event refers to; `user` and `item` are the two that recommending needs."""
+    columns: Literal["auto"] | Mapping[str, Component] | None = None
+    """Columns of the event itself, given or derived; `auto` types a plain table's columns and is
+    the default where there are no entities."""
+    model: Component
+    """The model."""
+    loss: Component | None = None
+    """The loss; by default what suits target and model."""
+    metrics: tuple[Component, ...] | None = None
+    """The metrics; by default what suits the target."""
+    split: Component = Component(name="random")
+    """Which rows train, validate and test."""
+    unknown: Component | None = None
+    """What an id without training interactions stands on: `mean` or `masked`."""
+    duplicates: Literal["keep", "first", "last", "mean"] = "keep"
+    """What several events of one user with one item are: all of them, one, or their mean."""
+    train: Train = Train()
+    """How the weights are learnt."""
+    seed: int = Field(default=42, ge=0)
+    """Where all randomness starts."""
