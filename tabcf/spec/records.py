@@ -123,7 +123,7 @@ class Train(Options):
     """Decay biases and norms as well, as the book's own recipe does."""
     l2: float = Field(default=0.0, ge=0)
     """Added to the loss: `l2` times the sum of squares of the rows used by the batch, a row."""
-    schedule: Component = Component(name="one_cycle")
+    schedule: Component = Component.model_validate("one_cycle")
     """How the learning rate runs over the training."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; needs a validation part."""
@@ -161,7 +161,7 @@ class Spec(Options):
     """The loss; by default what suits target and model."""
     metrics: tuple[Component, ...] | None = None
     """The metrics; by default what suits the target."""
-    split: Component = Component(name="random")
+    split: Component = Component.model_validate("random")
     """Which rows train, validate and test."""
     unknown: Component | None = None
     """What an id without training interactions stands on: `mean` or `masked`."""
