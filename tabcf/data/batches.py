@@ -1,0 +1,129 @@
+"""Gathering attributes to events, and epochs of shuffled batches.
+
+Dimension letters: N rows, B rows of a batch, C categorical columns, F continuous features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from tabcf.contracts.inputs import Bag, Inputs
+from tabcf.contracts.table import Table
+
+__all__ = ["Batch", "batches_in_order", "gather", "join", "select", "shuffled_batches"]
+
+# Rows gathered at a time: large enough that a batch of 64 costs only a slice, small enough that
+# 100 gathered columns stay below 100 MB.
+_BLOCK = 1 << 16
+
+
+class Batch(NamedTuple):
+    """B rows for a model and its loss."""
+
+    inputs: Inputs
+    target: Tensor
+    weight: Tensor | None
+
+
+def select(inputs: Inputs, rows: Tensor) -> Inputs:
+    """The named rows of a table's columns, in that order; `rows` is int32 or int64."""
+    return Inputs(
+        inputs.x_cat.index_select(0, rows),
+        inputs.x_cont.index_select(0, rows),
+        tuple(_select_bag(bag, rows) for bag in inputs.x_sets),
+    )
+
+
+def join(*parts: Inputs) -> Inputs:
+    """Columns of several tables side by side, row by row."""
+    if len(parts) == 1:
+        return parts[0]
+    return Inputs(
+        torch.cat([part.x_cat for part in parts], 1),
+        torch.cat([part.x_cont for part in parts], 1),
+        tuple(bag for part in parts for bag in part.x_sets),
+    )
+
+
+def gather(table: Table, positions: Tensor) -> Inputs:
+    """The events at `positions` with their entities' attributes: user, item, event, others.
+
+    The meaning is that of a left merge of the events with each entity table.
+    """
+    parts: list[Inputs] = []
+    further: list[Inputs] = []
+    for name, entity in table.entities.items():
+        rows = table.rows[name].index_select(0, positions)
+        part = select(entity.inputs, rows)
+        (parts if name in ("user", "item") else further).append(part)
+    return join(*parts, select(table.events, positions), *further)
+
+
+def shuffled_batches(
+    table: Table, batch_size: int, rng: Generator, *, masking: float = 0.0
+) -> Iterator[Batch]:
+    """One epoch: each row once, in a new order. The last batch may be smaller.
+
+    With `masking`, that share of categorical values is replaced by the unknown value, each
+    column on its own, so that row 0 of every column is trained.
+    """
+    assert table.target is not None
+    order = torch.randperm(len(table), generator=rng)
+    block = max(_BLOCK // batch_size, 1) * batch_size
+    for start in range(0, len(table), block):
+        positions = order[start : start + block]
+        inputs = gather(table, positions)
+        if masking:
+            is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < masking
+            inputs = inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
+        target = table.target.index_select(0, positions)
+        weight = None if table.weight is None else table.weight.index_select(0, positions)
+        yield from _slices(inputs, target, weight, batch_size)
+
+
+def batches_in_order(table: Table, batch_size: int) -> Iterator[Inputs]:
+    """All rows in their own order, gathered."""
+    for start in range(0, len(table), batch_size):
+        yield gather(table, torch.arange(start, min(start + batch_size, len(table))))
+
+
+def _slices(
+    inputs: Inputs, target: Tensor, weight: Tensor | None, batch_size: int
+) -> Iterator[Batch]:
+    """Cut a gathered block; a batch's columns are views of it."""
+    cats = inputs.x_cat.split(batch_size)
+    conts = inputs.x_cont.split(batch_size)
+    targets = target.split(batch_size)
+    weights = [None] * len(cats) if weight is None else weight.split(batch_size)
+    for number, (x_cat, x_cont) in enumerate(zip(cats, conts, strict=True)):
+        start = number * batch_size
+        x_sets = tuple(_slice_bag(bag, start, start + len(x_cat)) for bag in inputs.x_sets)
+        yield Batch(Inputs(x_cat, x_cont, x_sets), targets[number], weights[number])
+
+
+def _bounds(bag: Bag) -> Tensor:
+    """`(B + 1,)`: offsets with the end of the last row."""
+    return torch.cat([bag.offsets, bag.offsets.new_tensor([len(bag.values)])])
+
+
+def _slice_bag(bag: Bag, start: int, stop: int) -> Bag:
+    bounds = _bounds(bag)
+    first, last = int(bounds[start]), int(bounds[min(stop, len(bag.offsets))])
+    weights = None if bag.weights is None else bag.weights[first:last]
+    return Bag(bag.values[first:last], bag.offsets[start:stop] - first, weights)
+
+
+def _select_bag(bag: Bag, rows: Tensor) -> Bag:
+    bounds = _bounds(bag)
+    starts = bounds[:-1].index_select(0, rows)
+    lengths = bounds[1:].index_select(0, rows) - starts
+    offsets = torch.cumsum(lengths, 0) - lengths
+    # Example: starts [4, 0], lengths [2, 3] -> positions [4, 5, 0, 1, 2].
+    positions = torch.repeat_interleave(starts - offsets, lengths)
+    positions += torch.arange(len(positions))
+    weights = None if bag.weights is None else bag.weights.index_select(0, positions)
+    return Bag(bag.values.index_select(0, positions), offsets, weights)

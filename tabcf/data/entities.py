@@ -1,0 +1,123 @@
+"""Entities: who or what an event refers to by an id, with one row of attributes each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabcf.data.sources import Source
+from tabcf.data.values import category_values
+from tabcf.data.vocabulary import Vocabulary
+from tabcf.errors import DataError
+
+__all__ = ["Entity", "EntityPlan", "build_entity"]
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPlan:
+    """An entity as the user declared it."""
+
+    name: str
+    id: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Everyone known: those in the entity's table, then those met only in training events.
+
+    Row 0 stands for somebody unknown. `frame` has the attributes of rows 1, 2, …; `ids` maps an
+    id to its row; `index` `(R,)` int32 maps a row to its embedding row, 0 without training
+    events; `n_events` `(R,)` int64 counts a row's training events.
+    """
+
+    plan: EntityPlan
+    frame: pd.DataFrame
+    ids: Vocabulary
+    n_events: np.ndarray
+    is_text: bool = False
+
+    def __len__(self) -> int:
+        """Number of rows, row 0 included."""
+        return len(self.ids)
+
+    @cached_property
+    def index(self) -> np.ndarray:
+        """`(R,)` int32: embedding row of each row, numbered in row order from 1; 0 untrained."""
+        is_trained = self.n_events > 0
+        return np.where(is_trained, np.cumsum(is_trained), 0).astype(np.int32)
+
+    @cached_property
+    def row_of_index(self) -> np.ndarray:
+        """`(max index + 1,)` int64: the row behind each embedding row; row 0 behind index 0."""
+        return np.concatenate([[0], np.flatnonzero(self.index)])
+
+    @cached_property
+    def labels(self) -> list[str] | None:
+        """A text for each row, None without a label column."""
+        if self.plan.label is None:
+            return None
+        shown = self.frame[self.plan.label].astype(object)
+        return ["", *("" if pd.isna(value) else str(value) for value in shown)]
+
+    def rows_of(self, series: pd.Series[Any], source: Source) -> np.ndarray:
+        """`(N,)` int32 rows of ids; 0 for a missing or unknown one."""
+        return self.ids.encode(category_values(series, source, kind=self.ids.kind))
+
+    def with_blank_row(self) -> Source:
+        """The attributes of all rows, behind a row 0 without any."""
+        return self._with_blank_row
+
+    @cached_property
+    def _with_blank_row(self) -> Source:
+        frame = self.frame.reindex(range(-1, len(self.frame))).reset_index(drop=True)
+        return Source(frame, self.plan.name, is_text=self.is_text)
+
+
+def build_entity(plan: EntityPlan, table: Source | None, events: Source) -> Entity:
+    """Join an entity's own table with the ids of the training events.
+
+    Raises:
+        DataError: The table has an id twice, a missing one, or ids of another type than the
+            events.
+    """
+    events.require([plan.id])
+    met = category_values(events.frame[plan.id], events)
+    kind = met.kind
+    if table is None:
+        ids = Vocabulary.fitted(met)
+        frame = pd.DataFrame({plan.id: ids.values})
+        return Entity(plan, frame, ids, _counts(ids, met))
+    table.require([plan.id, *([plan.label] if plan.label else [])])
+    own = category_values(table.frame[plan.id], table, kind=kind)
+    if own.is_missing.any():
+        first = int(np.argmax(own.is_missing))
+        raise DataError(
+            f"{table.name}: column '{plan.id}': {int(own.is_missing.sum()):,} of "
+            f"{len(own.values):,} rows have no usable id; first at {table.place(first)}"
+        )
+    is_repeat = pd.Series(own.values).duplicated().to_numpy()
+    if is_repeat.any():
+        first = int(np.argmax(is_repeat))
+        raise DataError(
+            f"{table.name}: column '{plan.id}': expected each id once; "
+            f"{own.values[first]!r} comes again at {table.place(first)}"
+        )
+    own_ids = Vocabulary(own.values, kind=kind)
+    is_new = (own_ids.encode(met) == 0) & ~met.is_missing
+    new = np.sort(pd.unique(met.values[is_new]))
+    ids = Vocabulary(np.concatenate([own_ids.values, new]), kind=kind)
+    frame = table.frame
+    if len(new):
+        frame = pd.concat([frame, pd.DataFrame({plan.id: new})], ignore_index=True)
+    return Entity(plan, frame, ids, _counts(ids, met), is_text=table.is_text)
+
+
+def _counts(ids: Vocabulary, met: Any) -> np.ndarray:
+    counts = np.bincount(ids.encode(met), minlength=len(ids))
+    counts[0] = 0
+    return counts

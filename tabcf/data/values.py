@@ -1,0 +1,168 @@
+"""One column's values in canonical form: ids and categories, numbers, sets.
+
+A category is a whole number or a text. Which of the two a column holds is fixed when it is first
+seen; the number 7 and the text "7" are told apart or refused, never matched by accident.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from tabcf.data.sources import Source
+from tabcf.errors import DataError
+
+__all__ = ["CategoryKind", "CategoryValues", "category_values", "numbers", "sets"]
+
+CategoryKind = Literal["int", "str"]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryValues:
+    """N values, `int64` or text, and which of them are missing (their value is then void)."""
+
+    values: np.ndarray
+    is_missing: np.ndarray
+    kind: CategoryKind
+
+
+def category_values(
+    series: pd.Series[Any], source: Source, *, kind: CategoryKind | None = None
+) -> CategoryValues:
+    """Read ids or categories; with `kind`, as a vocabulary of that kind knows them.
+
+    A text file's values are read by `kind`: whole numbers that are written canonically match a
+    vocabulary of numbers, everything else there is unknown.
+    """
+    name = str(series.name)
+    found = _category_kind(series, name, source)
+    is_missing = series.isna().to_numpy()
+    if kind is None or found == kind or is_missing.all():
+        kind = kind or found
+        return CategoryValues(_as_kind(series, is_missing, kind), is_missing, kind)
+    if source.is_text:
+        return _reread(series, is_missing, kind)
+    expected, got = ("whole numbers", "text") if kind == "int" else ("text", "whole numbers")
+    first = series[~is_missing].iloc[0]
+    hint = f"frame['{name}'].astype({'int' if kind == 'int' else 'str'})"
+    raise DataError(
+        f"{source.name}: column '{name}': expected {expected} as in training, got {got} such as "
+        f"{first!r}; convert with {hint}"
+    )
+
+
+def _category_kind(series: pd.Series[Any], name: str, source: Source) -> CategoryKind:
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        dtype = dtype.categories.dtype
+    if pd.api.types.is_bool_dtype(dtype):
+        return "str"
+    if pd.api.types.is_integer_dtype(dtype):
+        return "int"
+    if pd.api.types.is_float_dtype(dtype):
+        present = series.dropna().to_numpy(dtype=np.float64)
+        return "int" if bool(np.all(present == np.floor(present))) else "str"
+    if pd.api.types.is_object_dtype(dtype):
+        return _object_kind(series, name, source)
+    return "str"
+
+
+def _object_kind(series: pd.Series[Any], name: str, source: Source) -> CategoryKind:
+    present = series.dropna()
+    is_whole = present.map(lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool))
+    if is_whole.all() and len(present):
+        return "int"
+    if is_whole.any():
+        whole, text = present[is_whole].iloc[0], present[~is_whole].iloc[0]
+        raise DataError(
+            f"{source.name}: column '{name}' mixes whole numbers and text, such as {whole!r} and "
+            f"{text!r}; convert it to one of them"
+        )
+    return "str"
+
+
+def _as_kind(series: pd.Series[Any], is_missing: np.ndarray, kind: CategoryKind) -> np.ndarray:
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.dtype.categories.dtype)
+    if kind == "int":
+        if is_missing.any():
+            filled = series.where(~is_missing, 0) if series.dtype == object else series.fillna(0)
+            return filled.to_numpy(dtype=np.int64)
+        return series.to_numpy(dtype=np.int64)
+    values = series.to_numpy(dtype=object, na_value="")
+    if len(values) and not isinstance(values[0], str):
+        values = np.array([str(value) for value in values], dtype=object)
+    return values
+
+
+def _reread(series: pd.Series[Any], is_missing: np.ndarray, kind: CategoryKind) -> CategoryValues:
+    """Values of a text file whose own type is not the vocabulary's."""
+    text = [_plain_text(value) for value in series.where(~is_missing, "")]
+    if kind == "str":
+        return CategoryValues(np.array(text, dtype=object), is_missing, kind)
+    values = np.zeros(len(text), dtype=np.int64)
+    is_unknown = is_missing.copy()
+    for position, value in enumerate(text):
+        if value.lstrip("-").isdecimal() and str(int(value)) == value:
+            values[position] = int(value)
+        else:
+            is_unknown[position] = True
+    return CategoryValues(values, is_unknown, kind)
+
+
+def _plain_text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def numbers(series: pd.Series[Any], source: Source) -> np.ndarray:
+    """`(N,)` float64, NaN where missing; raises with the first row that is no number."""
+    dtype = series.dtype
+    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        _refuse(np.isinf(values), series, source, "not finite")
+        return values
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        stamps = series.dt.tz_convert(None) if series.dt.tz is not None else series
+        seconds = stamps.to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
+        return np.where(series.isna().to_numpy(), np.nan, seconds)
+    parsed = pd.to_numeric(series, errors="coerce")
+    values = parsed.to_numpy(dtype=np.float64, na_value=np.nan)
+    is_blank = series.isna() | series.astype(str).str.strip().isin(["", "NA", "NaN", "nan", "?"])
+    _refuse(np.isnan(values) & ~is_blank.to_numpy(), series, source, "not numbers")
+    _refuse(np.isinf(values), series, source, "not finite")
+    return values
+
+
+def _refuse(is_bad: np.ndarray, series: pd.Series[Any], source: Source, what: str) -> None:
+    if not is_bad.any():
+        return
+    first = int(np.argmax(is_bad))
+    raise DataError(
+        f"{source.name}: column '{series.name}': {int(is_bad.sum()):,} of {len(series):,} rows are "
+        f"{what}; first at {source.place(first)}: {series.iloc[first]!r}"
+    )
+
+
+def sets(series: pd.Series[Any], *, separator: str) -> tuple[list[str], np.ndarray]:
+    """All values of a set column, row after row, and `(N + 1,)` offsets.
+
+    A cell is a text of values between separators, or a list. Values are trimmed; empty ones and
+    repeats within a row are dropped.
+    """
+    values: list[str] = []
+    offsets = np.zeros(len(series) + 1, dtype=np.int64)
+    for position, cell in enumerate(series):
+        if isinstance(cell, str):
+            found = [value.strip() for value in cell.split(separator)]
+        elif isinstance(cell, (list, tuple, set, frozenset, np.ndarray)):
+            found = [str(value).strip() for value in cell]
+        elif cell is None or pd.isna(cell):
+            found = []
+        else:
+            found = [str(cell)]
+        values.extend(dict.fromkeys(value for value in found if value))
+        offsets[position + 1] = len(values)
+    return values, offsets
