@@ -14,7 +14,17 @@ from torch import Generator, Tensor
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.table import Table
 
-__all__ = ["Batch", "batches_in_order", "gather", "join", "select", "shuffled_batches"]
+__all__ = [
+    "Batch",
+    "bag_to_device",
+    "batches_in_order",
+    "gather",
+    "join",
+    "select",
+    "select_bag",
+    "shuffled_batches",
+    "to_device",
+]
 
 # Rows gathered at a time: large enough that a batch of 64 costs only a slice, small enough that
 # 100 gathered columns stay below 100 MB.
@@ -34,7 +44,7 @@ def select(inputs: Inputs, rows: Tensor) -> Inputs:
     return Inputs(
         inputs.x_cat.index_select(0, rows),
         inputs.x_cont.index_select(0, rows),
-        tuple(_select_bag(bag, rows) for bag in inputs.x_sets),
+        tuple(select_bag(bag, rows) for bag in inputs.x_sets),
     )
 
 
@@ -64,7 +74,12 @@ def gather(table: Table, positions: Tensor) -> Inputs:
 
 
 def shuffled_batches(
-    table: Table, batch_size: int, rng: Generator, *, masking: float = 0.0
+    table: Table,
+    batch_size: int,
+    rng: Generator,
+    *,
+    masking: float = 0.0,
+    device: torch.device | None = None,
 ) -> Iterator[Batch]:
     """One epoch: each row once, in a new order. The last batch may be smaller.
 
@@ -82,6 +97,9 @@ def shuffled_batches(
             inputs = inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
         target = table.target.index_select(0, positions)
         weight = None if table.weight is None else table.weight.index_select(0, positions)
+        if device is not None:
+            inputs, target = to_device(inputs, device), target.to(device)
+            weight = None if weight is None else weight.to(device)
         yield from _slices(inputs, target, weight, batch_size)
 
 
@@ -89,6 +107,25 @@ def batches_in_order(table: Table, batch_size: int) -> Iterator[Inputs]:
     """All rows in their own order, gathered."""
     for start in range(0, len(table), batch_size):
         yield gather(table, torch.arange(start, min(start + batch_size, len(table))))
+
+
+def to_device(inputs: Inputs, device: torch.device | None) -> Inputs:
+    """The same columns on a device; None leaves them where they are."""
+    if device is None:
+        return inputs
+    return Inputs(
+        inputs.x_cat.to(device),
+        inputs.x_cont.to(device),
+        tuple(bag_to_device(bag, device) for bag in inputs.x_sets),
+    )
+
+
+def bag_to_device(bag: Bag, device: torch.device | None) -> Bag:
+    """The same bag on a device; None leaves it where it is."""
+    if device is None:
+        return bag
+    weights = None if bag.weights is None else bag.weights.to(device)
+    return Bag(bag.values.to(device), bag.offsets.to(device), weights)
 
 
 def _slices(
@@ -117,7 +154,8 @@ def _slice_bag(bag: Bag, start: int, stop: int) -> Bag:
     return Bag(bag.values[first:last], bag.offsets[start:stop] - first, weights)
 
 
-def _select_bag(bag: Bag, rows: Tensor) -> Bag:
+def select_bag(bag: Bag, rows: Tensor) -> Bag:
+    """The named rows of a bag, in that order."""
     bounds = _bounds(bag)
     starts = bounds[:-1].index_select(0, rows)
     lengths = bounds[1:].index_select(0, rows) - starts

@@ -1,0 +1,43 @@
+"""What a model may be able to do beyond `forward`; each ability is optional and asked for by type.
+
+A model without them still trains and predicts; what needs a missing one says so by its name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tabcf.contracts.inputs import Inputs, Query
+
+__all__ = ["ColumnRows", "ItemScorer", "KnowsBiases"]
+
+
+@runtime_checkable
+class KnowsBiases(Protocol):
+    """Names the parameters that are biases or norms, which are not decayed by default."""
+
+    def bias_parameters(self) -> list[nn.Parameter]: ...
+
+
+@runtime_checkable
+class ColumnRows(Protocol):
+    """Says which rows of which parameters belong to categorical column c, bias rows included.
+
+    Row 0 of each range is the column's unknown value.
+    """
+
+    def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]: ...
+
+
+@runtime_checkable
+class ItemScorer(Protocol):
+    """Scores all items of a block for users without expanding pairs.
+
+    Shape:
+        Output: `(B, I, d_out)`, B users of the query, I items.
+    """
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor: ...
