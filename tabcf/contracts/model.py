@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tabcf.contracts.inputs import Inputs, Query
 
-__all__ = ["ColumnRows", "ItemScorer", "KnowsBiases"]
+__all__ = ["ColumnBiases", "ColumnRows", "ColumnVectors", "ItemScorer", "KnowsBiases"]
 
 
 @runtime_checkable
@@ -41,3 +41,17 @@ class ItemScorer(Protocol):
     """
 
     def score_items(self, query: Query, items: Inputs) -> Tensor: ...
+
+
+@runtime_checkable
+class ColumnVectors(Protocol):
+    """Gives a categorical column's trained vectors, `(n, d)`, row 0 being the unknown value."""
+
+    def column_vectors(self, column: int) -> Tensor: ...
+
+
+@runtime_checkable
+class ColumnBiases(Protocol):
+    """Gives a categorical column's trained biases, `(n,)`, row 0 being the unknown value's."""
+
+    def column_bias(self, column: int) -> Tensor: ...

@@ -15,6 +15,7 @@ from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn, Side
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.tables import Tables
+from tabcf.data.batches import join, select
 from tabcf.data.encodings import (
     CategoryEncoding,
     Encoding,
@@ -154,14 +155,35 @@ class Encoder:
         """Every planned column with its encoding."""
         return [(fitted.plan, fitted.encoding) for fitted in self._columns]
 
-    def blank_events(self, n: int) -> Inputs:
-        """Event columns of n requests that bring none: unknown categories, median numbers."""
-        frame = pd.DataFrame(
-            {column: pd.Series([None] * n, dtype=object) for column in self.event_sources}
-        )
-        source = Source(frame, "request", is_text=True)
+    def events_with(self, context: Mapping[str, Any], n: int) -> Inputs:
+        """Event columns of n requests that bring the same values, and nothing else.
+
+        A column that is not given counts as missing: its category is unknown, its number the
+        training median.
+
+        Raises:
+            DataError: The context names something that no event column is made from.
+        """
+        sources = self.event_sources
+        further = [e.plan.id for name, e in self.entities.items() if name not in ("user", "item")]
+        for name in context:
+            if name not in (*sources, *further):
+                known = ", ".join((*sources, *further)) or "none"
+                raise DataError(f"context: no event column reads '{name}'; known: {known}")
+        given = {name: [context.get(name)] * n for name in (*sources, *further)}
+        frame = pd.DataFrame({name: pd.Series(values) for name, values in given.items()})
+        source = Source(frame, "context", is_text=True)
         rows = {name: np.zeros(n, dtype=np.int32) for name in self.entities}
-        return self._inputs(EVENT, source, self._tables(EVENT, frame, rows), leading=None, n=n)
+        for name in self.entities:
+            if name not in ("user", "item") and len(frame):
+                rows[name] = self.entities[name].rows_of(frame[self.entities[name].plan.id], source)
+        own = self._inputs(EVENT, source, self._tables(EVENT, frame, rows), leading=None, n=n)
+        others = [
+            select(self.tables[name].inputs, torch.from_numpy(rows[name]))
+            for name in self.entities
+            if name not in ("user", "item")
+        ]
+        return join(own, *others)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the definitions, the options and the entity tables."""

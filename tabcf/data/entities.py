@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,6 +68,14 @@ class Entity:
     def rows_of(self, series: pd.Series[Any], source: Source) -> np.ndarray:
         """`(N,)` int32 rows of ids; 0 for a missing or unknown one."""
         return self.ids.encode(category_values(series, source, kind=self.ids.kind))
+
+    def rows_of_ids(self, ids: Iterable[Any], *, is_text: bool = False) -> np.ndarray:
+        """`(N,)` int32 rows of ids that a caller names; 0 for an unknown one.
+
+        With `is_text` they come from a command line and are read as this entity's ids are.
+        """
+        series = pd.Series(list(ids), name=self.plan.id)
+        return self.rows_of(series, Source(series.to_frame(), self.plan.name, is_text=is_text))
 
     def with_blank_row(self) -> Source:
         """The attributes of all rows, behind a row 0 without any."""

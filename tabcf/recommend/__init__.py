@@ -1,0 +1,1 @@
+"""From a trained model to answers in external ids: predictions, lists, neighbours."""

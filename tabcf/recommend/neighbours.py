@@ -1,0 +1,100 @@
+"""Nearest neighbours among users or items by their trained vectors."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from tabcf.contracts.model import ColumnVectors
+from tabcf.errors import DataError, RunError
+from tabcf.recommend.trained import Trained
+
+__all__ = ["Closeness", "entity_vectors", "similar"]
+
+Closeness = Literal["cosine", "dot", "euclidean"]
+
+
+def entity_vectors(trained: Trained, entity: str) -> Tensor:
+    """`(n, d)`: the vectors of an entity's trained rows, by index; row 0 is the unknown one.
+
+    Raises:
+        RunError: The run has no such entity, or its model no vectors.
+    """
+    if entity not in trained.encoder.entities:
+        known = ", ".join(trained.encoder.entities) or "none"
+        raise RunError(f"this run has no entity '{entity}'; known: {known}")
+    if not isinstance(trained.model, ColumnVectors):
+        raise RunError(f"{type(trained.model).__name__} learns no vectors to compare or show")
+    return trained.model.column_vectors(column_of(trained, entity)).detach().cpu()
+
+
+def column_of(trained: Trained, entity: str) -> int:
+    """Position of an entity's ids in `x_cat`."""
+    columns = trained.encoder.layout.categorical
+    return next(c for c, column in enumerate(columns) if column.entity == entity)
+
+
+def similar(
+    trained: Trained,
+    entity: str,
+    id: Any,
+    k: int = 10,
+    *,
+    metric: Closeness = "cosine",
+    is_text: bool = False,
+) -> pd.DataFrame:
+    """The k nearest to one user or item, nearest first.
+
+    Args:
+        trained: The model.
+        entity: `item`, `user` or another entity of the run.
+        id: Whose neighbours.
+        k: How many.
+        metric: `cosine` (direction only), `dot` (favours long vectors, often those of popular
+            items) or `euclidean` (a distance: smaller is nearer).
+        is_text: The id comes from a command line.
+
+    Returns:
+        `rank`, the id, its label where there is one, the metric's number and `count`, the number
+        of training events that the vector rests on.
+
+    Raises:
+        DataError: The id is unknown, or was in no training event.
+    """
+    if metric not in ("cosine", "dot", "euclidean"):
+        raise DataError(f"metric: expected cosine, dot or euclidean, got {metric!r}")
+    vectors = entity_vectors(trained, entity)
+    known = trained.encoder.entities[entity]
+    (row,) = known.rows_of_ids([id], is_text=is_text)
+    if not known.index[row]:
+        why = "has no training event" if row else "is unknown"
+        raise DataError(f"{known.plan.id} {id!r} {why}, so that there is no vector to compare")
+    index = int(known.index[row])
+    closeness = _closeness(vectors, vectors[index], metric)
+    closeness[[0, index]] = -torch.inf
+    best = torch.topk(closeness, min(k, max(len(vectors) - 2, 0)))
+    rows = known.row_of_index[best.indices.numpy()]
+    values: dict[str, Any] = {
+        "rank": np.arange(1, len(rows) + 1),
+        known.plan.id: known.ids.values_of(rows),
+    }
+    if known.plan.label is not None and known.labels is not None:
+        values[known.plan.label] = [known.labels[r] for r in rows]
+    shown = best.values.numpy()
+    values[metric] = -shown if metric == "euclidean" else shown
+    values["count"] = known.n_events[rows]
+    return pd.DataFrame(values)
+
+
+def _closeness(vectors: Tensor, one: Tensor, metric: Closeness) -> Tensor:
+    """`(n,)`: larger is nearer."""
+    if metric == "dot":
+        return vectors @ one
+    if metric == "euclidean":
+        return -torch.linalg.vector_norm(vectors - one, dim=1)
+    norms = torch.linalg.vector_norm(vectors, dim=1) * torch.linalg.vector_norm(one)
+    return (vectors @ one) / norms.clamp_min(1e-12)

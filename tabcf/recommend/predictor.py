@@ -1,0 +1,97 @@
+"""Predictions for events, as a frame that keeps the caller's columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from tabcf.contracts.table import Table
+from tabcf.contracts.target import TargetInfo
+from tabcf.data.batches import batches_in_order, to_device
+from tabcf.data.sources import Source
+from tabcf.recommend.trained import Trained
+
+__all__ = ["decode_table", "predict", "prediction_columns"]
+
+# Rows a forward pass; larger ones gain nothing and take more memory.
+_BLOCK = 1 << 14
+
+
+@torch.inference_mode()
+def decode_table(trained: Trained, table: Table) -> dict[str, Tensor]:
+    """Predictions in the target's own units for all rows of a table, on the CPU.
+
+    Returns:
+        `value` `(N,)` or `(N, T)`, `probability` `(N,)`, `probabilities` `(N, K)` or `score`
+        `(N,)`, as the loss decodes them.
+    """
+    parts = []
+    for inputs in batches_in_order(table, _BLOCK):
+        on_device = to_device(inputs, trained.device)
+        raw = trained.model(on_device.x_cat, on_device.x_cont, on_device.x_sets)
+        parts.append(trained.loss.decode(raw))
+    if len(parts) == 1:
+        return {name: value.cpu() for name, value in parts[0].items()}
+    return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+
+
+def predict(trained: Trained, source: Source) -> pd.DataFrame:
+    """The source's frame with the prediction as its last column.
+
+    Where ids are involved, `basis` says what each row rests on: `trained`, or which of its
+    entities had no training event.
+    """
+    table = trained.encoder.encode(source)
+    decoded = decode_table(trained, table)
+    frame = source.frame.copy(deep=False)
+    added = prediction_columns(trained.target, decoded)
+    if table.entities:
+        added = {"basis": _basis(table), **added}
+    for name, values in added.items():
+        if name in frame.columns:
+            del frame[name]
+        frame[name] = values
+    return frame
+
+
+def prediction_columns(target: TargetInfo, decoded: dict[str, Tensor]) -> dict[str, Any]:
+    """Columns to show; the last one is the prediction itself."""
+    if "probability" in decoded:
+        probability = decoded["probability"].numpy()
+        labels = np.array(target.labels, dtype=object)
+        return {
+            f"P({target.labels[1]})": probability,
+            "prediction": labels[(probability >= 0.5).astype(int)],
+        }
+    if "value" in decoded:
+        value = decoded["value"].numpy()
+        if value.ndim == 2:
+            return {f"prediction.{name}": value[:, t] for t, name in enumerate(target.columns)}
+        return {"prediction": value}
+    if "probabilities" in decoded:
+        probabilities = decoded["probabilities"].numpy()
+        columns: dict[str, Any] = {
+            f"P({label})": probabilities[:, k] for k, label in enumerate(target.labels)
+        }
+        labels = np.array(target.labels, dtype=object)
+        return columns | {"prediction": labels[probabilities.argmax(axis=1)]}
+    return {"prediction": decoded["score"].numpy()}
+
+
+def _basis(table: Table) -> np.ndarray:
+    """For each event `trained`, or for example `unknown user`."""
+    names = list(table.entities)
+    code = np.zeros(len(table), dtype=np.int64)
+    for bit, name in enumerate(names):
+        index = table.entities[name].index.numpy()[table.rows[name].numpy()]
+        code |= (index == 0).astype(np.int64) << bit
+    texts = [
+        "unknown " + " and ".join(n for bit, n in enumerate(names) if combination >> bit & 1)
+        for combination in range(1 << len(names))
+    ]
+    texts[0] = "trained"
+    return np.array(texts, dtype=object)[code]

@@ -1,0 +1,225 @@
+"""Lists of items for users, known or given only by attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Generator
+
+from tabcf.contracts.inputs import Bag, Inputs
+from tabcf.data.batches import select
+from tabcf.data.sources import Source, source_of_frame
+from tabcf.errors import DataError
+from tabcf.metrics.ranking import rank_items
+from tabcf.recommend.scores import score_blocks
+from tabcf.recommend.trained import Trained
+
+__all__ = ["recommend"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Users:
+    """Whom to recommend to: their ids to show, their rows (0 unknown) and their columns."""
+
+    ids: list[Any]
+    rows: np.ndarray
+    inputs: Inputs
+    basis: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """What may be recommended: ids and labels to show, item rows (0 new) and columns."""
+
+    ids: list[Any]
+    labels: list[str] | None
+    rows: np.ndarray
+    inputs: Inputs
+
+
+def recommend(
+    trained: Trained,
+    users: Any,
+    *,
+    k: int = 10,
+    candidates: Any = None,
+    context: Mapping[str, Any] | None = None,
+    exclude_seen: bool = True,
+    is_text: bool = False,
+) -> pd.DataFrame:
+    """The k items with the highest scores for each user.
+
+    Args:
+        trained: The model.
+        users: An id, ids, or a frame of user attributes (an id column is optional there).
+        k: Length of each list; shorter where there are fewer candidates.
+        candidates: Ids of items, or a frame of item attributes such as those of new items; all
+            known items by default, those without training events included.
+        context: A value for event columns; those not given are taken as unknown.
+        exclude_seen: Leave out what a user had in training.
+        is_text: Ids come from a command line.
+
+    Returns:
+        One row a recommendation: the user's id, `rank` from 1, the item's id, its label where
+        there is one, `score`, and `basis`: what the user's part of the score rests on, `trained`,
+        `attributes` or `average`.
+
+    Raises:
+        DataError: An id is of another type than in training, or an attribute frame has no usable
+            column.
+        RunError: The run has no users and items, or its target gives no order.
+    """
+    trained.require_entities("recommend")
+    if k < 1:
+        raise DataError(f"k: expected a positive number, got {k}")
+    asked = _users(trained, users, is_text=is_text)
+    offered = _candidates(trained, candidates, is_text=is_text)
+    events = trained.encoder.events_with(context or {}, len(asked.ids))
+    history = None if trained.history is None else trained.history.of_users(asked.rows)
+    excluded = history if exclude_seen else None
+    seen = None if excluded is None else _as_columns(excluded, offered.rows)
+    rng = Generator().manual_seed(trained.seed)
+    lists: list[pd.DataFrame] = []
+    blocks = score_blocks(
+        trained, asked.inputs, events, offered.inputs, history=_as_indices(trained, history)
+    )
+    for users_of_block, scores in blocks:
+        block_seen = None if seen is None else _bag_slice(seen, users_of_block)
+        columns = rank_items(scores, block_seen, k, rng)
+        lists.append(_frame(trained, asked, offered, users_of_block.start, columns, scores))
+    return pd.concat(lists, ignore_index=True)
+
+
+def _users(trained: Trained, users: Any, *, is_text: bool) -> _Users:
+    entity = trained.encoder.entities["user"]
+    if isinstance(users, pd.DataFrame):
+        source = source_of_frame(users, name="users")
+        table = trained.encoder.encode_entities("user", source)
+        given = source.frame.columns
+        n = len(source.frame)
+        if entity.plan.id in given:
+            ids = source.frame[entity.plan.id].tolist()
+            rows = entity.rows_of(source.frame[entity.plan.id], source)
+        else:
+            ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
+        inputs = select(table.inputs, torch.arange(1, n + 1))
+        basis = ["trained" if i else "attributes" for i in table.index[1:].tolist()]
+        return _Users(ids, rows, inputs, basis)
+    ids = _listed(users)
+    rows = entity.rows_of_ids(ids, is_text=is_text)
+    inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
+    has_attributes = any(plan.table == "user" for plan, _ in trained.encoder.columns)
+    basis = [
+        "trained" if entity.index[row] else "attributes" if row and has_attributes else "average"
+        for row in rows
+    ]
+    known = entity.ids.values_of(rows)
+    shown = [given if value is None else value for given, value in zip(ids, known, strict=True)]
+    return _Users(shown, rows, inputs, basis)
+
+
+def _candidates(trained: Trained, candidates: Any, *, is_text: bool) -> _Candidates:
+    entity = trained.encoder.entities["item"]
+    if isinstance(candidates, pd.DataFrame):
+        source = source_of_frame(candidates, name="candidates")
+        table = trained.encoder.encode_entities("item", source)
+        n = len(source.frame)
+        ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
+        if entity.plan.id in source.frame.columns:
+            ids = source.frame[entity.plan.id].tolist()
+            rows = entity.rows_of(source.frame[entity.plan.id], source)
+        label = entity.plan.label
+        labels = None
+        if label in source.frame.columns:
+            labels = source.frame[label].astype(str).tolist()
+        return _Candidates(ids, labels, rows, select(table.inputs, torch.arange(1, n + 1)))
+    if candidates is None:
+        rows = np.arange(1, len(entity), dtype=np.int32)
+    else:
+        ids = _listed(candidates)
+        rows = entity.rows_of_ids(ids, is_text=is_text)
+        unknown = [value for value, row in zip(ids, rows, strict=True) if not row]
+        if unknown:
+            raise DataError(
+                f"candidates: no {entity.plan.id} {unknown[0]!r}"
+                f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}; "
+                "give new items as a frame of attributes"
+            )
+    inputs = select(trained.encoder.tables["item"].inputs, torch.from_numpy(rows))
+    labels = None
+    if entity.labels is not None:
+        labels = [entity.labels[row] for row in rows]
+    return _Candidates(entity.ids.values_of(rows), labels, rows, inputs)
+
+
+def _listed(ids: Any) -> list[Any]:
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        return [ids]
+    return list(ids)
+
+
+def _as_columns(seen: Bag, candidate_rows: np.ndarray) -> Bag:
+    """Item rows as positions among the candidates; those that are no candidates drop out."""
+    place = np.full(int(max(candidate_rows.max(initial=0), _largest(seen))) + 1, -1)
+    place[candidate_rows] = np.arange(len(candidate_rows))
+    place[0] = -1
+    return _mapped(seen, torch.from_numpy(place))
+
+
+def _as_indices(trained: Trained, history: Bag | None) -> Bag | None:
+    """Item rows as item indices, which is what models know."""
+    if history is None:
+        return None
+    index = trained.encoder.tables["item"].index.long()
+    index[0] = -1
+    return _mapped(history, index)
+
+
+def _largest(bag: Bag) -> int:
+    return int(bag.values.max()) if len(bag.values) else 0
+
+
+def _mapped(bag: Bag, mapping: torch.Tensor) -> Bag:
+    """A bag's values mapped; those mapped to a negative number are dropped."""
+    values = mapping[bag.values.long()]
+    is_kept = values >= 0
+    kept_before = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(is_kept, 0)])
+    return Bag(values[is_kept], kept_before[bag.offsets])
+
+
+def _bag_slice(bag: Bag, rows: slice) -> Bag:
+    ends = torch.cat([bag.offsets, torch.tensor([len(bag.values)])])
+    offsets = bag.offsets[rows]
+    first, last = int(ends[rows.start]), int(ends[min(rows.stop, len(bag.offsets))])
+    return Bag(bag.values[first:last], offsets - first)
+
+
+def _frame(
+    trained: Trained,
+    asked: _Users,
+    offered: _Candidates,
+    first: int,
+    columns: torch.Tensor,
+    scores: torch.Tensor,
+) -> pd.DataFrame:
+    """One block's lists, long form."""
+    user_id = trained.encoder.entities["user"].plan.id
+    item_id = trained.encoder.entities["item"].plan.id
+    user, rank = torch.nonzero(columns >= 0, as_tuple=True)
+    column = columns[user, rank]
+    values: dict[str, Any] = {
+        user_id: [asked.ids[first + u] for u in user.tolist()],
+        "rank": (rank + 1).numpy(),
+        item_id: [offered.ids[c] for c in column.tolist()],
+    }
+    if offered.labels is not None:
+        label = trained.encoder.entities["item"].plan.label or "label"
+        values[label] = [offered.labels[c] for c in column.tolist()]
+    values["score"] = scores[user, column].numpy()
+    values["basis"] = [asked.basis[first + u] for u in user.tolist()]
+    return pd.DataFrame(values)

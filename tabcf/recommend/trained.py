@@ -1,0 +1,87 @@
+"""What answering needs of a trained model; knows neither specs nor folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tabcf.contracts.inputs import Bag
+from tabcf.contracts.target import TargetInfo
+from tabcf.data.encoder import Encoder
+from tabcf.errors import RunError
+
+__all__ = ["History", "Trained", "ranking_value"]
+
+
+@dataclass(frozen=True)
+class History:
+    """Which items each user had in training: `(user row, item row)` pairs, each once.
+
+    Attributes:
+        items: Item rows, users in row order.
+        bounds: `(n_users + 1,)`; user row u had `items[bounds[u]:bounds[u + 1]]`.
+    """
+
+    items: np.ndarray
+    bounds: np.ndarray
+
+    @classmethod
+    def of_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int) -> History:
+        """Sort and deduplicate pairs; row 0, somebody unknown, has no history."""
+        is_known = (users > 0) & (items > 0)
+        span = int(items.max(initial=0)) + 1
+        pairs = np.unique(users[is_known].astype(np.int64) * span + items[is_known])
+        bounds = np.searchsorted(pairs // span, np.arange(n_users + 1))
+        return cls((pairs % span).astype(np.int32), bounds)
+
+    def of_users(self, users: np.ndarray) -> Bag:
+        """The users' item rows as a bag."""
+        parts = [self.items[self.bounds[u] : self.bounds[u + 1]] for u in users]
+        lengths = np.array([len(part) for part in parts], dtype=np.int64)
+        values = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+        return Bag(torch.from_numpy(values), torch.from_numpy(np.cumsum(lengths) - lengths))
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """User rows and item rows, one pair an entry."""
+        users = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
+        return users, self.items
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in evaluation mode with its encoder, its target and its loss, which decodes."""
+
+    encoder: Encoder
+    model: nn.Module
+    loss: nn.Module
+    target: TargetInfo
+    history: History | None = None
+    seed: int = 0
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    def require_entities(self, what: str) -> None:
+        """Raise unless the run has both users and items."""
+        missing = [name for name in ("user", "item") if name not in self.encoder.entities]
+        if missing:
+            raise RunError(f"{what} needs the entities user and item; missing: "
+                           f"{', '.join(missing)}")
+
+
+def ranking_value(decoded: dict[str, Tensor]) -> Tensor:
+    """The number to rank by: a rating, a score, or a probability."""
+    for name in ("value", "score", "probability"):
+        if name in decoded:
+            return decoded[name]
+    raise RunError(
+        "this run predicts one of several classes, which gives no order of items; "
+        "recommending needs a rating, a probability or an implicit target"
+    )

@@ -1,0 +1,201 @@
+"""Models that are solved, not trained: mean, biases, popularity and EASE.
+
+They are the baselines that every other model is shown beside.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tabcf.contracts.definitions import FitProblem
+from tabcf.contracts.inputs import Bag, Inputs, Query
+from tabcf.contracts.layout import Layout
+from tabcf.contracts.table import Table
+from tabcf.errors import TrainingError
+
+__all__ = ["EASE", "BiasModel", "MeanModel", "PopularModel"]
+
+
+class MeanModel(nn.Module):
+    """The training mean, for everyone and everything.
+
+    Shape:
+        Output: `(B, 1)`.
+    """
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+
+    def solve(self, problem: FitProblem) -> None:
+        """Take the mean of the encoded target."""
+        self.mean.copy_(_target(problem).mean())
+
+    def forward(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
+    ) -> Tensor:
+        return self.mean.expand(len(x_cat), 1)
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, I, 1)`, all equal."""
+        return self.mean.expand(len(query.user.x_cat), len(items.x_cat), 1)
+
+
+class BiasModel(nn.Module):
+    """Mean + user bias + item bias, by damped alternating least squares.
+
+    A bias is the sum of residuals over (count + damping), so that few ratings move it little
+    (Koren, 2010, section 2.1; damping and sweeps as in Surprise's `BaselineOnly`). An unknown id
+    has bias 0.
+
+    Shape:
+        Output: `(B, 1)`.
+    """
+
+    mean: Tensor
+    user_bias: Tensor
+    item_bias: Tensor
+
+    def __init__(
+        self, layout: Layout, *, damping_user: float = 15.0, damping_item: float = 10.0,
+        sweeps: int = 10,
+    ) -> None:
+        super().__init__()
+        assert layout.user is not None and layout.item is not None
+        self._user, self._item = layout.user, layout.item
+        self._damping = damping_user, damping_item
+        self._sweeps = sweeps
+        self.register_buffer("mean", torch.zeros(1))
+        for side, position in (("user", self._user), ("item", self._item)):
+            size = layout.categorical[position].cardinality
+            self.register_buffer(f"{side}_bias", torch.zeros(size))
+
+    def solve(self, problem: FitProblem) -> None:
+        """Alternate between the items' biases and the users'."""
+        target = _target(problem)
+        users, items = _indices(problem.train)
+        self.mean.copy_(target.mean())
+        residual = target - self.mean
+        for _ in range(self._sweeps):
+            rest = residual - self.user_bias[users]
+            self.item_bias.copy_(_damped_means(rest, items, self.item_bias, self._damping[1]))
+            rest = residual - self.item_bias[items]
+            self.user_bias.copy_(_damped_means(rest, users, self.user_bias, self._damping[0]))
+
+    def forward(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
+    ) -> Tensor:
+        user, item = self.user_bias[x_cat[:, self._user]], self.item_bias[x_cat[:, self._item]]
+        return (self.mean + user + item).unsqueeze(1)
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, I, 1)`; each user gets the items in the order of their biases."""
+        user = self.mean + self.user_bias[query.user.x_cat[:, 0]]
+        return (user[:, None] + self.item_bias[items.x_cat[:, 0]][None]).unsqueeze(2)
+
+    def column_bias(self, column: int) -> Tensor:
+        """`(n,)`: the biases of the user or the item column."""
+        return {self._user: self.user_bias, self._item: self.item_bias}[column]
+
+
+class PopularModel(nn.Module):
+    """Items by their number of training events: the same list for everyone."""
+
+    count: Tensor
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        assert layout.item is not None
+        size = layout.categorical[layout.item].cardinality
+        self.register_buffer("count", torch.zeros(size))
+
+    def solve(self, problem: FitProblem) -> None:
+        """Count training events."""
+        _, items = _indices(problem.train)
+        counts = torch.bincount(items, minlength=len(self.count))
+        counts[0] = 0
+        self.count.copy_(counts)
+
+    def forward(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
+    ) -> Tensor:
+        raise TrainingError("popular ranks items; it predicts nothing for a single event")
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, I, 1)`: counts."""
+        count = self.count[items.x_cat[:, 0]]
+        return count[None, :, None].expand(len(query.user.x_cat), -1, 1)
+
+
+class EASE(nn.Module):
+    """Linear item-to-item model in closed form (Steck, 2019).
+
+    With X the users × items matrix of training events, `P = (XᵀX + l2·I)⁻¹` and
+    `W = I - P / diag(P)` (column-wise, zero diagonal); a user's scores are their row of X times
+    W. Row and column 0 stand for an unknown item and are zero. Needs items² memory and items³
+    time: for catalogues up to some ten thousand items.
+    """
+
+    weight: Tensor
+
+    def __init__(self, layout: Layout, *, l2: float = 200.0) -> None:
+        super().__init__()
+        assert layout.item is not None
+        size = layout.categorical[layout.item].cardinality
+        self._l2 = l2
+        self.register_buffer("weight", torch.zeros(size, size))
+
+    def solve(self, problem: FitProblem) -> None:
+        """Invert the regularised Gram matrix, in double precision."""
+        users, items = _indices(problem.train)
+        n_items = len(self.weight) - 1
+        is_known = (users > 0) & (items > 0)
+        pairs = torch.unique(torch.stack([users[is_known], items[is_known] - 1]), dim=1)
+        n_users = int(pairs[0].max()) + 1 if pairs.shape[1] else 1
+        events = torch.zeros(n_users, n_items)
+        events[pairs[0], pairs[1]] = 1.0
+        gram = (events.T @ events).double()
+        gram.diagonal().add_(self._l2)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        weight = -inverse / inverse.diagonal()[None]
+        weight.fill_diagonal_(0.0)
+        self.weight[1:, 1:] = weight.float()
+
+    def forward(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
+    ) -> Tensor:
+        raise TrainingError("ease ranks items; it predicts nothing for a single event")
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, I, 1)`: sums over the users' past items; zero for a user without any."""
+        if query.history is None:
+            raise TrainingError("ease scores items from a user's past items; got none")
+        history = query.history
+        scores = functional.embedding_bag(
+            history.values.long(), self.weight, history.offsets, mode="sum"
+        )
+        return scores.index_select(1, items.x_cat[:, 0]).unsqueeze(2)
+
+
+def _target(problem: FitProblem) -> Tensor:
+    assert problem.train.target is not None
+    return problem.train.target
+
+
+def _indices(table: Table) -> tuple[Tensor, Tensor]:
+    """`(N,)` int64 user and item indices of all events."""
+    user, item = table.entities["user"], table.entities["item"]
+    return user.index[table.rows["user"]].long(), item.index[table.rows["item"]].long()
+
+
+def _damped_means(values: Tensor, groups: Tensor, like: Tensor, damping: float) -> Tensor:
+    """Sums of values by group over (count + damping); group 0 is nobody and stays 0."""
+    sums = torch.zeros_like(like).index_add_(0, groups, values)
+    counts = torch.bincount(groups, minlength=len(like))
+    means = sums / (counts + damping)
+    means[0] = 0.0
+    return means
