@@ -1,0 +1,114 @@
+"""The built-in metrics and their options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import PositiveInt
+
+from tabcf.contracts.definitions import MetricDefinition
+from tabcf.contracts.options import NoOptions, Options
+from tabcf.contracts.target import TargetInfo, TargetKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["METRICS"]
+
+_NUMBERS: frozenset[TargetKind] = frozenset({"regression", "rating"})
+_CLASSES: frozenset[TargetKind] = frozenset({"binary", "classes"})
+_RANKED: frozenset[TargetKind] = frozenset({"implicit", "rating", "regression", "binary"})
+
+
+class AtK(Options):
+    """Looks at the first k of a list."""
+
+    shorthand: ClassVar[str | None] = "k"
+
+    k: PositiveInt = 10
+    """Length of the list."""
+
+
+def _of_values(name: str) -> Callable[[TargetInfo, Any], Any]:
+    def build(target: TargetInfo, options: NoOptions) -> Any:
+        from tabcf import metrics
+
+        compute = getattr(metrics, name)
+        return lambda decoded, truth: compute(decoded["value"], truth)
+
+    return build
+
+
+def _of_classes(name: str) -> Callable[[TargetInfo, Any], Any]:
+    def build(target: TargetInfo, options: NoOptions) -> Any:
+        from tabcf import metrics
+
+        compute = getattr(metrics, name)
+
+        def of_decoded(decoded: dict[str, Tensor], truth: Tensor) -> Tensor:
+            found = decoded.get("probability", decoded.get("probabilities"))
+            result: Tensor = compute(found, truth)
+            return result
+
+        return of_decoded
+
+    return build
+
+
+def _of_lists(name: str) -> Callable[[TargetInfo, Any], Any]:
+    def build(target: TargetInfo, options: AtK) -> Any:
+        from tabcf import metrics
+
+        compute = getattr(metrics, f"{name}_at_k")
+        return lambda hits, n_relevant: compute(hits, n_relevant)
+
+    return build
+
+
+def _value(name: str, summary: str) -> MetricDefinition:
+    return MetricDefinition(
+        name=name, options=NoOptions, summary=summary, targets=_NUMBERS, build=_of_values(name)
+    )
+
+
+def _classes(name: str, summary: str, *, is_higher_better: bool) -> MetricDefinition:
+    return MetricDefinition(
+        name=name,
+        options=NoOptions,
+        summary=summary,
+        targets=_CLASSES,
+        build=_of_classes(name),
+        is_higher_better=is_higher_better,
+    )
+
+
+def _ranking(name: str, summary: str) -> MetricDefinition:
+    return MetricDefinition(
+        name=name,
+        options=AtK,
+        summary=summary,
+        targets=_RANKED,
+        build=_of_lists(name),
+        is_ranking=True,
+        is_higher_better=True,
+    )
+
+
+METRICS = (
+    _value("rmse", "Root of the mean squared error, in the target's units."),
+    _value("mae", "Mean absolute error, in the target's units."),
+    _classes("accuracy", "Share of rows whose likeliest class is right.", is_higher_better=True),
+    _classes(
+        "auc",
+        "Chance that a positive is scored above a negative; one class against the rest, averaged.",
+        is_higher_better=True,
+    ),
+    _classes("log_loss", "Mean of -log of the true class's probability.", is_higher_better=False),
+    _ranking("ndcg", "Discounted hits over those of an ideal list, averaged over users."),
+    _ranking("recall", "Share of a user's relevant items that the list holds."),
+    _ranking("precision", "Share of the list that is relevant."),
+    _ranking("hit_rate", "Share of users with at least one relevant item in the list."),
+    _ranking("mrr", "One over the rank of the first relevant item."),
+    _ranking("map", "Mean over relevant items of the precision at their rank."),
+)

@@ -1,0 +1,214 @@
+"""The built-in splits and their options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from tabcf.contracts.definitions import SplitDefinition
+from tabcf.contracts.options import Options
+from tabcf.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["SPLITS"]
+
+_Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Shares(Options):
+    """Shares of the rows that validate and test."""
+
+    valid: _Share = 0.1
+    """Share of all rows that validates; 0 for none."""
+    test: _Share = 0.1
+    """Share of all rows that tests; 0 for none."""
+
+
+class StratifiedOptions(Shares):
+    """Shares, the same within each value of a column."""
+
+    by: str | None = None
+    """The column; by default the target."""
+
+
+class TimeOptions(Shares):
+    """The newest rows test, those before them validate."""
+
+    shorthand: ClassVar[str | None] = "column"
+
+    column: str = "timestamp"
+    """The column of times."""
+
+
+class LeaveLastOutOptions(Options):
+    """Each user's last events."""
+
+    column: str = "timestamp"
+    """The column of times."""
+    valid: Annotated[int, Field(ge=0)] = 1
+    """How many events of each user validate, those before the test ones."""
+    test: PositiveInt = 1
+    """How many of each user's last events test."""
+
+
+class KFoldOptions(Options):
+    """One of k folds."""
+
+    k: Annotated[int, Field(ge=2)] = 5
+    """Number of folds."""
+    fold: PositiveInt = 1
+    """Which fold tests, from 1."""
+    valid: _Share = 0.1
+    """Share of the other rows that validates."""
+
+
+class OfficialOptions(Options):
+    """A fold that a data set's authors published."""
+
+    shorthand: ClassVar[str | None] = "fold"
+
+    fold: Literal["u1", "u2", "u3", "u4", "u5"]
+    """MovieLens-100K's folds: u1 tests on the first 20,000 rows, u2 on the next, and so on."""
+    valid: _Share = 0.0
+    """Share of the training rows that validates."""
+
+
+class LabelsOptions(Options):
+    """A column says which part a row belongs to."""
+
+    shorthand: ClassVar[str | None] = "column"
+
+    column: str
+    """A column with the values train, valid and test."""
+
+
+class ColdOptions(Shares):
+    """Whole users or items that training never sees."""
+
+    shorthand: ClassVar[str | None] = "side"
+
+    side: Literal["user", "item"] = "user"
+    """Whose rows are held out together."""
+
+
+_Frame = Any
+_Roles = dict[str, str]
+
+
+def _random(events: _Frame, roles: _Roles, o: Shares, rng: np.random.Generator) -> np.ndarray:
+    from tabcf.data.splits import random_split
+
+    return random_split(events, valid=o.valid, test=o.test, rng=rng)
+
+
+def _stratified(
+    events: pd.DataFrame, roles: _Roles, o: StratifiedOptions, rng: np.random.Generator
+) -> np.ndarray:
+    from tabcf.data.splits import stratified_split
+
+    by = o.by or roles.get("target")
+    if by is None:
+        raise DataError("split.stratified: expected `by`, the column to stratify by")
+    return stratified_split(events, by=by, valid=o.valid, test=o.test, rng=rng)
+
+
+def _time(events: _Frame, roles: _Roles, o: TimeOptions, rng: np.random.Generator) -> np.ndarray:
+    from tabcf.data.splits import time_split
+
+    return time_split(events, column=o.column, valid=o.valid, test=o.test)
+
+
+def _leave_last_out(
+    events: pd.DataFrame, roles: _Roles, o: LeaveLastOutOptions, rng: np.random.Generator
+) -> np.ndarray:
+    from tabcf.data.splits import leave_last_out_split
+
+    user = _role(roles, "user", "leave_last_out")
+    return leave_last_out_split(
+        events, user=user, time=o.column, n_valid=o.valid, n_test=o.test
+    )
+
+
+def _kfold(events: _Frame, roles: _Roles, o: KFoldOptions, rng: np.random.Generator) -> np.ndarray:
+    from tabcf.data.splits import kfold_split
+
+    return kfold_split(events, k=o.k, fold=o.fold, valid=o.valid, rng=rng)
+
+
+def _official(
+    events: pd.DataFrame, roles: _Roles, o: OfficialOptions, rng: np.random.Generator
+) -> np.ndarray:
+    from tabcf.data.splits import official_split
+
+    return official_split(events, fold=o.fold, valid=o.valid, rng=rng)
+
+
+def _labels(
+    events: pd.DataFrame, roles: _Roles, o: LabelsOptions, rng: np.random.Generator
+) -> np.ndarray:
+    from tabcf.data.splits import labels_split
+
+    return labels_split(events, column=o.column)
+
+
+def _cold(events: _Frame, roles: _Roles, o: ColdOptions, rng: np.random.Generator) -> np.ndarray:
+    from tabcf.data.splits import cold_split
+
+    column = _role(roles, o.side, "cold")
+    return cold_split(events, column=column, valid=o.valid, test=o.test, rng=rng)
+
+
+def _role(roles: _Roles, role: str, split: str) -> str:
+    if role not in roles:
+        raise DataError(f"split.{split}: needs the entity '{role}', which the spec does not have")
+    return roles[role]
+
+
+SPLITS = (
+    SplitDefinition(
+        name="random", options=Shares, summary="Rows at random.", assign=_random
+    ),
+    SplitDefinition(
+        name="stratified",
+        options=StratifiedOptions,
+        summary="Rows at random, with equal shares of each value of a column.",
+        assign=_stratified,
+    ),
+    SplitDefinition(
+        name="time",
+        options=TimeOptions,
+        summary="The newest rows test: what a model meets once it is in use.",
+        assign=_time,
+    ),
+    SplitDefinition(
+        name="leave_last_out",
+        options=LeaveLastOutOptions,
+        summary="Each user's last events test.",
+        assign=_leave_last_out,
+    ),
+    SplitDefinition(
+        name="kfold", options=KFoldOptions, summary="One of k random folds tests.", assign=_kfold
+    ),
+    SplitDefinition(
+        name="official",
+        options=OfficialOptions,
+        summary="A published fold of MovieLens-100K.",
+        assign=_official,
+    ),
+    SplitDefinition(
+        name="labels",
+        options=LabelsOptions,
+        summary="A column says train, valid or test.",
+        assign=_labels,
+    ),
+    SplitDefinition(
+        name="cold",
+        options=ColdOptions,
+        summary="Whole users or items are held out.",
+        assign=_cold,
+    ),
+)
