@@ -105,10 +105,7 @@ class Encoder:
         needed = [entity.plan.id for entity in self.entities.values()]
         needed += self.event_sources
         events.require(needed)
-        rows = {
-            name: entity.rows_of(events.frame[entity.plan.id], events)
-            for name, entity in self.entities.items()
-        }
+        rows = self.encode_ids(events)
         tables = self._tables(EVENT, events.frame, rows)
         inputs = self._inputs(EVENT, events, tables, leading=None)
         return Table(
@@ -116,6 +113,13 @@ class Encoder:
             events=inputs,
             entities=self.tables,
         )
+
+    def encode_ids(self, events: Source) -> dict[str, np.ndarray]:
+        """Each entity's rows `(N,)` int32 of events; 0 for an unknown id."""
+        return {
+            name: entity.rows_of(events.frame[entity.plan.id], events)
+            for name, entity in self.entities.items()
+        }
 
     def encode_entities(self, name: str, source: Source) -> EntityTable:
         """Encode attributes of an entity's rows given by a request; row 0 is the unknown one.

@@ -1,0 +1,1 @@
+"""Composition: a spec becomes a run, and a run a folder."""

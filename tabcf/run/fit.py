@@ -1,0 +1,389 @@
+"""`fit`: a spec in, a trained and tested run out; reads top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, nn
+
+from tabcf.contracts.definitions import FitProblem, LossDefinition, ModelDefinition
+from tabcf.contracts.model import ColumnRows, KnowsBiases
+from tabcf.contracts.target import TargetInfo
+from tabcf.data.doctor import examine
+from tabcf.errors import SpecError
+from tabcf.evaluation.baselines import baseline_metrics
+from tabcf.evaluation.evaluate import Metric, evaluate
+from tabcf.plugin.registry import Registry, Resolved
+from tabcf.recommend.trained import History, Trained
+from tabcf.run.builtins import builtin_registry
+from tabcf.run.prepare import (
+    TEST,
+    TRAIN,
+    VALID,
+    Encoded,
+    Events,
+    encode_rows,
+    encode_split,
+    load_events,
+    resolve_loss,
+)
+from tabcf.run.progress import Progress, Silent
+from tabcf.run.results import FitReport
+from tabcf.run.run import Run
+from tabcf.run.unknown import unknown_policy, write_mean_rows
+from tabcf.spec.read import read_spec
+from tabcf.spec.records import Component, Spec
+from tabcf.training.loop import EarlyStop, EpochReport, Training, train
+from tabcf.training.objectives import CatalogueObjective, Objective, PointwiseObjective
+from tabcf.training.optimiser import AdamW, Decay, decay_groups
+
+__all__ = ["build_model", "build_objective", "build_optimiser", "fit", "resolve_metrics"]
+
+
+def fit(
+    spec: str | Path | Mapping[str, Any],
+    data: Any = None,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Train, test and, with `out`, save what a spec declares.
+
+    Args:
+        spec: A YAML file, or its content as a mapping.
+        data: Events in place of the spec's: a frame or a path.
+        out: A folder to write the run to; it must not exist. Without it the run stays in memory.
+        overrides: Changes of the spec, such as `"train.epochs=3"`.
+        progress: What is told of each step; nothing by default.
+
+    Returns:
+        The run. After Ctrl-C it holds the weights reached by then.
+
+    Raises:
+        SpecError: Everything that is wrong with the spec, at once.
+        DataError: The data cannot be read or do not fit the spec.
+        TrainingError: The loss is no longer finite.
+    """
+    registry = builtin_registry()
+    document = read_spec(spec, registry, overrides=overrides)
+    progress = progress or Silent()
+    if out is not None:
+        Run.check_free(Path(out))
+    events = load_events(document.spec, registry, data=data, folder=document.folder)
+    run = fit_events(document.spec, registry, events, name=document.name, progress=progress)
+    if out is not None:
+        run.save(out)
+    return run
+
+
+def fit_events(
+    spec: Spec, registry: Registry, events: Events, *, name: str, progress: Progress
+) -> Run:
+    """Train and test on events that are read and split."""
+    loss = resolve_loss(spec, registry, events.target)
+    metrics = resolve_metrics(spec, registry, events.target)
+    check_early_stopping(spec, events)
+    warnings = examine(events.source, events.part, events.target, spec_columns(spec, events))
+    for guess in events.guesses:
+        progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
+    for warning in warnings:
+        progress.warn(warning)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    encoded = encode_split(spec, registry, events, TRAIN)
+    epochs = spec.train.epochs
+    trained, training = _train(
+        spec, registry, loss, encoded, events, metrics, epochs=epochs, progress=progress
+    )
+    valid = _measure(trained, events, VALID, metrics, encoded.history)
+    fitted_on = "train"
+    if spec.train.refit and events.count(VALID) and not training.is_interrupted:
+        fitted_on = "train + valid"
+        epochs = training.best_epoch or epochs
+        encoded = encode_split(spec, registry, events, TRAIN, VALID)
+        trained, _ = _train(
+            spec, registry, loss, encoded, events, (), epochs=epochs, progress=progress
+        )
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    report = FitReport(
+        fitted_on=fitted_on,
+        n_rows={
+            part: events.count(number)
+            for number, part in enumerate(("train", "valid", "test"))
+        },
+        valid=valid,
+        test=_measure(trained, events, TEST, metrics, encoded.history),
+        baselines=_baselines(events, encoded, metrics, spec.seed),
+        epochs=tuple(training.epochs),
+        best_epoch=training.best_epoch,
+        is_interrupted=training.is_interrupted,
+        warnings=tuple(warnings),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+    )
+    return Run(
+        name=spec.name or name,
+        spec=spec,
+        registry=registry,
+        plans=events.plans,
+        trained=trained,
+        report=report,
+        metrics=metrics,
+        mean_targets=mean_targets(encoded),
+    )
+
+
+def _train(
+    spec: Spec,
+    registry: Registry,
+    loss: Resolved,
+    encoded: Encoded,
+    events: Events,
+    metrics: Sequence[Metric],
+    *,
+    epochs: int,
+    progress: Progress,
+) -> tuple[Trained, Training]:
+    """One fit on encoded training rows, validated by the way if there are validation rows."""
+    model_definition: ModelDefinition
+    model_definition, options = registry.resolve("model", spec.model)
+    device = _device(spec.train.device)
+    if spec.train.threads is not None:
+        torch.set_num_threads(spec.train.threads)
+    rng = Generator().manual_seed(spec.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        loss_module = loss.definition.build(encoded.target, loss.options).to(device)
+        model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
+        trained = Trained(
+            encoded.encoder, model, loss_module, encoded.target, encoded.history, spec.seed
+        )
+        if model_definition.solve is not None:
+            problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
+            with torch.no_grad():
+                model_definition.solve(model, problem, options, rng)
+            model.eval()
+            return trained, Training()
+        policy = unknown_policy(spec, registry)
+        objective = build_objective(
+            spec, loss.definition, encoded, model, loss_module, masking=policy.masking
+        )
+        validated = _encode_part(encoded, events, VALID) if metrics else None
+
+        def validate(_: nn.Module) -> Mapping[str, float]:
+            if validated is None:
+                return {}
+            return evaluate(trained, validated, metrics, seen=encoded.history)
+
+        schedule = registry.resolve("schedule", spec.train.schedule)
+        progress.start(epochs, objective.n_steps)
+
+        def on_epoch(report: EpochReport) -> None:
+            progress.epoch(report, epochs)
+
+        training = train(
+            model,
+            objective,
+            optimiser=build_optimiser(spec, encoded, model, loss_module),
+            schedule=schedule.definition.build(schedule.options),
+            learning_rate=spec.train.learning_rate,
+            epochs=epochs,
+            rng=rng,
+            clip_norm=spec.train.clip_norm,
+            early_stop=_early_stop(spec, metrics) if validated is not None else None,
+            validate=validate,
+            on_epoch=on_epoch,
+            on_step=progress.step,
+        )
+        progress.stop()
+    if policy.mean_strength is not None:
+        write_mean_rows(model, encoded.encoder, encoded.train, strength=policy.mean_strength)
+    return trained, training
+
+
+def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) -> nn.Module:
+    """The spec's model for the encoder's columns."""
+    definition, options = registry.resolve("model", spec.model)
+    model: nn.Module = definition.build(encoded.encoder.layout, encoded.target, d_out, options)
+    return model
+
+
+def build_objective(
+    spec: Spec,
+    definition: LossDefinition,
+    encoded: Encoded,
+    model: nn.Module,
+    loss: nn.Module,
+    *,
+    masking: float = 0.0,
+) -> Objective:
+    """What a training step lowers, by the loss's form."""
+    device = _device(spec.train.device)
+    device_or_none = None if device.type == "cpu" else device
+    batch_size = spec.train.batch_size
+    if definition.form == "catalogue":
+        if encoded.encoder.layout.has_event_columns:
+            raise SpecError(
+                [f"loss: {definition.name} scores a user's whole catalogue at once, where an event "
+                 "has no columns of its own; leave out `columns` and further entities"]
+            )
+        return CatalogueObjective(
+            encoded.train, model, loss, batch_size=batch_size, masking=masking,
+            device=device_or_none,
+        )
+    return PointwiseObjective(
+        encoded.train, model, loss, batch_size=batch_size, masking=masking, l2=spec.train.l2,
+        device=device_or_none,
+    )
+
+
+def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Module) -> AdamW:
+    """AdamW with the spec's decays."""
+    by_column = dict(spec.train.weight_decay)
+    decay = Decay(by_column.pop("default", 0.0), by_column, on_biases=spec.train.decay_biases)
+    names = [column.name for column in encoded.encoder.layout.categorical]
+    unknown = sorted(set(by_column) - set(names))
+    if unknown:
+        raise SpecError(
+            [f"train.weight_decay: no column '{unknown[0]}' with an embedding; known: default, "
+             f"{', '.join(names)}"]
+        )
+    columns = {}
+    if by_column:
+        if not isinstance(model, ColumnRows):
+            raise SpecError(
+                [f"train.weight_decay: {spec.model.name} cannot decay columns apart; give one "
+                 "number"]
+            )
+        columns = {name: model.column_rows(names.index(name)) for name in by_column}
+    parameters = [*model.parameters(), *loss.parameters()]
+    if isinstance(model, KnowsBiases):
+        biases = [*model.bias_parameters(), *loss.parameters()]
+    else:
+        biases = [p for p in parameters if p.ndim <= 1]
+    return AdamW(decay_groups(parameters, biases, columns, decay))
+
+
+def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple[Metric, ...]:
+    """The spec's metrics, or those that suit its target.
+
+    Raises:
+        SpecError: A metric says nothing about a target of this kind.
+    """
+    defaults: dict[str, list[Any]] = {
+        "regression": ["rmse", "mae"],
+        "rating": ["rmse", "mae"],
+        "binary": ["auc", "log_loss", "accuracy"],
+        "classes": ["accuracy", "log_loss"],
+        "implicit": [{"ndcg": 10}, {"recall": 10}],
+    }
+    components = spec.metrics
+    if components is None:
+        components = tuple(Component.model_validate(name) for name in defaults[target.kind])
+    metrics = []
+    for component in components:
+        definition, options = registry.resolve("metric", component)
+        if target.kind not in definition.targets:
+            raise SpecError(
+                [f"metrics: {definition.name} says nothing about a target of kind '{target.kind}'"]
+            )
+        k = options.k if definition.is_ranking else None
+        name = definition.name if k is None else f"{definition.name}@{k}"
+        metrics.append(Metric(name, definition, definition.build(target, options), k))
+    return tuple(metrics)
+
+
+def check_early_stopping(spec: Spec, events: Events) -> None:
+    """Raise if training is to be stopped by rows that do not exist."""
+    if spec.train.early_stopping is not None and not events.count(VALID):
+        raise SpecError(
+            ["train.early_stopping: needs a validation part, and the split leaves none; "
+             "give the split a `valid` share"]
+        )
+
+
+def spec_columns(spec: Spec, events: Events) -> dict[str, str]:
+    """What each event column is for, for the split doctor: an entity's id, or a model's input."""
+    uses = {entity.id: f"id of {name}" for name, entity in spec.entities.items()}
+    for plan in events.plans:
+        if plan.table == "event":
+            for column in plan.definition.sources(plan.name, plan.options):
+                if "." not in column:
+                    uses.setdefault(column, plan.definition.output)
+    return uses
+
+
+def mean_targets(encoded: Encoded) -> dict[str, np.ndarray]:
+    """Each entity's mean target by row, NaN without training events; for numeric targets."""
+    target = encoded.train.target
+    if encoded.target.kind not in ("regression", "rating") or target is None or target.ndim > 1:
+        return {}
+    values = (target.double() * encoded.target.scale[0] + encoded.target.center[0]).numpy()
+    means = {}
+    for name, rows in encoded.train.rows.items():
+        size = len(encoded.encoder.entities[name])
+        counts = np.bincount(rows.numpy(), minlength=size)
+        sums = np.bincount(rows.numpy(), weights=values, minlength=size)
+        means[name] = np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0)
+        means[name][0] = np.nan
+    return means
+
+
+def _early_stop(spec: Spec, metrics: Sequence[Metric]) -> EarlyStop | None:
+    rule = spec.train.early_stopping
+    if rule is None or not metrics:
+        return None
+    first = metrics[0]
+    return EarlyStop(
+        first.name, first.definition.is_higher_better, rule.patience, rule.min_delta
+    )
+
+
+def _encode_part(encoded: Encoded, events: Events, part: int) -> Any:
+    if not events.count(part):
+        return None
+    return encode_rows(encoded.encoder, encoded.target, events.learnable(part))
+
+
+def _measure(
+    trained: Trained,
+    events: Events,
+    part: int,
+    metrics: Sequence[Metric],
+    seen: History | None,
+) -> dict[str, float]:
+    if not events.count(part):
+        return {}
+    table = encode_rows(trained.encoder, trained.target, events.learnable(part))
+    return evaluate(trained, table, metrics, seen=seen)
+
+
+def _baselines(
+    events: Events, encoded: Encoded, metrics: Sequence[Metric], seed: int
+) -> dict[str, dict[str, float]]:
+    """Simple models on the same training rows, measured on the same test rows."""
+    test = _encode_part(encoded, events, TEST)
+    if test is None:
+        return {}
+    problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
+    return baseline_metrics(
+        problem, encoded.encoder, test, metrics, history=encoded.history, seed=seed
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError([f"train.device: '{name}' cannot be used: {reason}"]) from None
+    return device

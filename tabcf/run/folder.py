@@ -1,0 +1,244 @@
+"""A run as a folder: JSON, Parquet and safetensors; loading it runs no code.
+
+    spec.json               the spec with all its values
+    encoder.json            vocabularies, scales, the target
+    entities/NAME.parquet   attributes, ids and counts of users, items and others
+    interactions.parquet    which items each user had in training
+    weights.safetensors     the model's weights and the loss's
+    report.json             metrics, baselines, the course of the training
+    environment.json        versions that it was made with
+    manifest.json           format version, and size and SHA-256 of all others
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tabcf.data.encoder import Encoder
+from tabcf.data.entities import Entity, EntityPlan
+from tabcf.data.targets import target_from_json, target_to_json
+from tabcf.data.vocabulary import Vocabulary
+from tabcf.errors import RunError
+from tabcf.recommend.trained import History, Trained
+from tabcf.run.builtins import builtin_registry
+from tabcf.run.prepare import column_plans, resolve_loss
+from tabcf.run.results import FitReport
+from tabcf.spec.records import Spec
+
+if TYPE_CHECKING:
+    from tabcf.run.run import Run
+
+__all__ = ["FORMAT", "load", "next_free", "save"]
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+_ID, _COUNT, _MEAN = "tabcf:id", "tabcf:count", "tabcf:mean"
+
+
+def next_free(folder: Path, name: str) -> Path:
+    """`folder/name-n` with the lowest n from 1 that is not taken."""
+    number = 1
+    while (folder / f"{name}-{number}").exists():
+        number += 1
+    return folder / f"{name}-{number}"
+
+
+def save(run: Run, folder: Path) -> Path:
+    """Write a run; it appears under its name only when it is complete.
+
+    Raises:
+        RunError: The folder exists, or cannot be written.
+    """
+    run.check_free(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
+        _write(run, scratch)
+        scratch.chmod(0o755)
+        try:
+            os.rename(scratch, folder)
+        except OSError:
+            raise RunError(f"{folder}: already exists; runs are never overwritten") from None
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write(run: Run, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    trained = run.trained
+    _write_json(folder / "spec.json", run.spec.model_dump(mode="json"))
+    _write_json(
+        folder / "encoder.json",
+        {
+            "name": run.name,
+            "columns": trained.encoder.to_json()["columns"],
+            "auto": [
+                {plan.name: plan.definition.name}
+                for plan in run.plans
+                if run.spec.columns in (None, "auto") and not run.spec.entities
+            ],
+            "target": target_to_json(trained.target),
+            "ids": {name: e.ids.kind for name, e in trained.encoder.entities.items()},
+        },
+    )
+    (folder / "entities").mkdir()
+    for name, entity in trained.encoder.entities.items():
+        frame = entity.frame.copy(deep=False)
+        frame[_ID] = entity.ids.values
+        frame[_COUNT] = entity.n_events[1:]
+        if name in run.mean_targets:
+            frame[_MEAN] = run.mean_targets[name][1:]
+        frame.to_parquet(folder / "entities" / f"{name}.parquet", index=False)
+    if trained.history is not None:
+        users, items = trained.history.pairs()
+        pairs = pd.DataFrame({"user_row": users.astype(np.int32), "item_row": items})
+        pairs.to_parquet(folder / "interactions.parquet", index=False)
+    weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
+    weights |= {f"loss.{name}": value for name, value in trained.loss.state_dict().items()}
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in weights.items()},
+        folder / "weights.safetensors",
+    )
+    _write_json(folder / "report.json", run.report.to_json())
+    _write_json(folder / "environment.json", _environment())
+    files = {
+        path.relative_to(folder).as_posix(): _fingerprint(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    _write_json(folder / _MANIFEST, {"format": FORMAT, "files": files})
+
+
+def load(folder: str | Path) -> Run:
+    """Read a run that `save` wrote.
+
+    Raises:
+        RunError: It is no run, of another format, or a file is missing or changed.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from tabcf.run.fit import resolve_metrics
+    from tabcf.run.run import Run
+
+    folder = Path(folder)
+    _check(folder)
+    registry = builtin_registry()
+    spec = Spec.model_validate(_read_json(folder / "spec.json"))
+    state = _read_json(folder / "encoder.json")
+    target = target_from_json(state["target"])
+    entities: dict[str, Entity] = {}
+    mean_targets: dict[str, np.ndarray] = {}
+    for name, declared in spec.entities.items():
+        frame = pd.read_parquet(folder / "entities" / f"{name}.parquet")
+        ids = Vocabulary(frame.pop(_ID).to_numpy(), kind=state["ids"][name])
+        counts = np.concatenate([[0], frame.pop(_COUNT).to_numpy()])
+        if _MEAN in frame.columns:
+            mean_targets[name] = np.concatenate([[np.nan], frame.pop(_MEAN).to_numpy()])
+        plan = EntityPlan(name, declared.id, declared.label)
+        entities[name] = Entity(plan, frame, ids, counts)
+    auto = {name: kind for pair in state["auto"] for name, kind in pair.items()}
+    declared_spec = spec.model_copy(update={"columns": _components(auto)}) if auto else spec
+    plans = column_plans(declared_spec, registry)
+    encoder = Encoder.from_json(state, plans, entities)
+    history = None
+    if (folder / "interactions.parquet").exists():
+        pairs = pd.read_parquet(folder / "interactions.parquet")
+        history = History.of_pairs(
+            pairs["user_row"].to_numpy(), pairs["item_row"].to_numpy(), len(encoder.entities["user"])
+        )
+    loss = resolve_loss(spec, registry, target)
+    definition, options = registry.resolve("model", spec.model)
+    with torch.random.fork_rng(devices=[]):
+        loss_module = loss.definition.build(target, loss.options)
+        model = definition.build(encoder.layout, target, int(loss_module.d_out), options)
+    weights = load_file(folder / "weights.safetensors")
+    for prefix, module in (("model.", model), ("loss.", loss_module)):
+        own = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
+        module.load_state_dict(own)
+        module.eval()
+    return Run(
+        name=state["name"],
+        spec=spec,
+        registry=registry,
+        plans=plans,
+        trained=Trained(encoder, model, loss_module, target, history, spec.seed),
+        report=FitReport.from_json(_read_json(folder / "report.json")),
+        metrics=resolve_metrics(spec, registry, target),
+        mean_targets=mean_targets,
+        folder=folder,
+    )
+
+
+def _components(kinds: dict[str, str]) -> dict[str, Any]:
+    from tabcf.spec.records import Component
+
+    return {name: Component.model_validate(kind) for name, kind in kinds.items()}
+
+
+def _check(folder: Path) -> None:
+    """Compare the folder with its manifest."""
+    path = folder / _MANIFEST
+    if not path.is_file():
+        what = "no such folder" if not folder.is_dir() else f"no {_MANIFEST} in it"
+        raise RunError(f"{folder}: expected the folder of a run; {what}")
+    manifest = _read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise RunError(
+            f"{folder}: expected format {FORMAT}, got {manifest.get('format')!r}; it was written "
+            "by another version of tabcf"
+        )
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise RunError(f"{folder}: the file {name} is missing")
+        if _fingerprint(file) != expected:
+            raise RunError(f"{folder}: the file {name} was changed after the run was saved")
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _environment() -> dict[str, Any]:
+    packages = ("tabcf", "torch", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None

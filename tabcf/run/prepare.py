@@ -1,0 +1,277 @@
+"""From a spec to split, cleaned and encoded data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tabcf.contracts.definitions import LossDefinition, ModelDefinition
+from tabcf.contracts.options import ModelOptions
+from tabcf.contracts.table import Table
+from tabcf.contracts.target import TargetInfo
+from tabcf.data.encoder import EVENT, ColumnPlan, Encoder
+from tabcf.data.entities import EntityPlan
+from tabcf.data.events import is_positive, merge_duplicates
+from tabcf.data.infer import ColumnGuess, guess_columns
+from tabcf.data.sources import Source, read_source, source_of_frame
+from tabcf.data.targets import encode_target, fit_target, scaled
+from tabcf.errors import DataError, SpecError
+from tabcf.plugin.registry import Registry, Resolved
+from tabcf.recommend.trained import History
+from tabcf.spec.records import Component, Spec
+
+__all__ = [
+    "Encoded",
+    "Events",
+    "column_plans",
+    "encode_rows",
+    "encode_split",
+    "load_events",
+    "resolve_loss",
+]
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """All events of a spec, read and split; nothing is fitted yet.
+
+    Attributes:
+        source: The events, duplicates merged.
+        part: `(N,)` int8: 0 train, 1 valid, 2 test.
+        is_positive: `(N,)`: with an implicit target, which events count; else all.
+        target: The target's kind and values, not yet scaled.
+        plans: The model's columns.
+        guesses: How `columns: auto` typed a plain table, empty otherwise.
+        entities: Each entity with its own table.
+    """
+
+    source: Source
+    part: np.ndarray
+    is_positive: np.ndarray
+    target: TargetInfo
+    plans: tuple[ColumnPlan, ...]
+    guesses: tuple[ColumnGuess, ...]
+    entities: Mapping[str, tuple[EntityPlan, Source | None]]
+
+    def rows(self, *parts: int) -> Source:
+        """The events of some parts, all of them, positive or not."""
+        return _take(self.source, np.flatnonzero(np.isin(self.part, parts)))
+
+    def learnable(self, *parts: int) -> Source:
+        """The positive events of some parts."""
+        chosen = np.isin(self.part, parts) & self.is_positive
+        return _take(self.source, np.flatnonzero(chosen))
+
+    def count(self, part: int) -> int:
+        """Number of positive events of a part."""
+        return int(((self.part == part) & self.is_positive).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What was learnt from the training rows, and those rows as numbers.
+
+    `history` has every training event of a user, positive or not: what they have seen.
+    """
+
+    encoder: Encoder
+    target: TargetInfo
+    train: Table
+    history: History | None
+
+
+def load_events(
+    spec: Spec, registry: Registry, *, data: Any = None, folder: Path | None = None
+) -> Events:
+    """Read, clean, check and split a spec's events.
+
+    Raises:
+        DataError: Something about the data; says in which file and where.
+        SpecError: A column kind or option that does not fit the data.
+    """
+    source = _read_events(spec, data, folder)
+    entities = {
+        name: (
+            EntityPlan(name, entity.id, entity.label),
+            None
+            if entity.table is None
+            else read_source(entity.table, folder=folder, where=f"entities.{name}.table"),
+        )
+        for name, entity in spec.entities.items()
+    }
+    source.require([entity.id for entity in spec.entities.values()])
+    has_pair = {"user", "item"} <= set(spec.entities)
+    if has_pair:
+        pair = spec.entities["user"].id, spec.entities["item"].id
+        source = merge_duplicates(
+            source, pair, rule=spec.duplicates, target=spec.target.column
+        )
+    positive = is_positive(source, spec.target.implicit.positive if spec.target.implicit else None)
+    target = _target(spec, registry, source)
+    guesses: tuple[ColumnGuess, ...] = ()
+    if _is_auto(spec):
+        guesses = tuple(guess_columns(source, leave_out=target.columns))
+    plans = column_plans(spec, registry, guesses)
+    for plan in plans:
+        if plan.table == EVENT:
+            needed = plan.definition.sources(plan.name, plan.options)
+            source.require([column for column in needed if "." not in column])
+    return Events(
+        source, _split(spec, registry, source), positive, target, plans, guesses, entities
+    )
+
+
+def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
+    if data is not None and not isinstance(data, (str, Path)):
+        return source_of_frame(data)
+    path = str(data) if data is not None else spec.data
+    if path is None:
+        raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
+    return read_source(path, folder=None if data is not None else folder)
+
+
+def _is_auto(spec: Spec) -> bool:
+    return spec.columns == "auto" or (spec.columns is None and not spec.entities)
+
+
+def _target(spec: Spec, registry: Registry, source: Source) -> TargetInfo:
+    target = spec.target
+    if target.implicit is not None:
+        return TargetInfo("implicit")
+    as_classes = spec.loss is not None and spec.loss.name in ("bce", "cross_entropy")
+    return fit_target(
+        source,
+        column=target.column,
+        columns=target.columns or (),
+        levels=target.levels or (),
+        as_classes=as_classes,
+    )
+
+
+def column_plans(
+    spec: Spec, registry: Registry, guesses: tuple[ColumnGuess, ...] = ()
+) -> tuple[ColumnPlan, ...]:
+    """The model's columns, table by table, in the order of the spec."""
+    plans = []
+    for name, entity in spec.entities.items():
+        for column, component in entity.columns.items():
+            plans.append(_plan(registry, column, name, component))
+    if isinstance(spec.columns, Mapping):
+        for column, component in spec.columns.items():
+            plans.append(_plan(registry, column, EVENT, component))
+    for guess in guesses:
+        if guess.kind is not None:
+            component = Component.model_validate(guess.kind)
+            plans.append(_plan(registry, guess.name, EVENT, component))
+    return tuple(plans)
+
+
+def _plan(registry: Registry, name: str, table: str, component: Component) -> ColumnPlan:
+    resolved = registry.resolve("column", component)
+    return ColumnPlan(name, table, resolved.definition, resolved.options)
+
+
+def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
+    split = registry.resolve("split", spec.split)
+    roles = {name: entity.id for name, entity in spec.entities.items() if name in ("user", "item")}
+    if spec.target.column is not None:
+        roles["target"] = spec.target.column
+    rng = np.random.default_rng(spec.seed)
+    part = split.definition.assign(source.frame, roles, split.options, rng)
+    if not (part == TRAIN).any():
+        raise DataError(f"split.{spec.split.name}: no row is left to train on")
+    return np.asarray(part)
+
+
+def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved:
+    """The loss that a spec names, or the one that suits its target.
+
+    Raises:
+        SpecError: Model, loss and target do not go together; says why and what does.
+    """
+    model: ModelDefinition = registry.get("model", spec.model.name)
+    if target.kind not in model.targets:
+        fitting = [
+            name for name in registry.names("model")
+            if target.kind in registry.get("model", name).targets
+        ]
+        raise SpecError(
+            [f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that can: "
+             f"{', '.join(fitting)}"]
+        )
+    default = {
+        "regression": "mse", "rating": "mse", "binary": "bce", "classes": "cross_entropy",
+        "implicit": "softmax",
+    }[target.kind]
+    loss = registry.resolve("loss", spec.loss or Component.model_validate(default))
+    definition: LossDefinition = loss.definition
+    if target.kind not in definition.targets:
+        fitting = [
+            name for name in registry.names("loss")
+            if target.kind in registry.get("loss", name).targets
+        ]
+        raise SpecError(
+            [f"loss: {definition.name} takes targets of kind "
+             f"{', '.join(sorted(definition.targets))}, and '{', '.join(target.columns)}' is "
+             f"'{target.kind}'; losses that take it: {', '.join(fitting)}"]
+        )
+    return loss
+
+
+def encode_split(
+    spec: Spec, registry: Registry, events: Events, *parts: int
+) -> Encoded:
+    """Fit the encoder on some parts' rows and encode them."""
+    learnable = events.learnable(*parts)
+    encoder = Encoder.fit(learnable, events.plans, entities=events.entities)
+    target = _with_scale(spec, registry, events.target, learnable)
+    train = encode_rows(encoder, target, learnable)
+    if spec.target.implicit is not None and spec.target.implicit.weight is not None:
+        train = replace(train, weight=_weights(learnable, spec.target.implicit.weight))
+    history = None
+    if {"user", "item"} <= set(spec.entities):
+        seen = encoder.encode_ids(events.rows(*parts))
+        n_users = len(encoder.entities["user"])
+        history = History.of_pairs(seen["user"], seen["item"], n_users)
+    return Encoded(encoder, target, train, history)
+
+
+def encode_rows(encoder: Encoder, target: TargetInfo, source: Source) -> Table:
+    """Events with their target as numbers."""
+    table = encoder.encode(source)
+    return replace(table, target=encode_target(target, source))
+
+
+def _with_scale(spec: Spec, registry: Registry, target: TargetInfo, source: Source) -> TargetInfo:
+    """Standardise numbers unless the model holds its output to a range of its own."""
+    if target.kind not in ("regression", "rating"):
+        return target
+    options = registry.resolve("model", spec.model).options
+    if isinstance(options, ModelOptions) and options.y_range is not None:
+        return target
+    return scaled(target, source)
+
+
+def _weights(source: Source, column: str) -> torch.Tensor:
+    from tabcf.data.values import numbers
+
+    source.require([column])
+    values = numbers(source.frame[column], source)
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise DataError(
+            f"{source.name}: weight '{column}': expected numbers of at least 0 without gaps"
+        )
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _take(source: Source, positions: np.ndarray) -> Source:
+    frame: pd.DataFrame = source.frame.iloc[positions].reset_index(drop=True)
+    return Source(frame, source.name, source.is_text)

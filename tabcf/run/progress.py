@@ -1,0 +1,47 @@
+"""What a fit tells of itself while it runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tabcf.training.loop import EpochReport
+
+__all__ = ["Progress", "Silent"]
+
+
+class Progress(Protocol):
+    """Told of each step; shows it or not."""
+
+    def start(self, epochs: int, n_steps: int) -> None:
+        """A training begins."""
+
+    def step(self) -> None:
+        """One step is done."""
+
+    def epoch(self, report: EpochReport, epochs: int) -> None:
+        """One epoch is done."""
+
+    def stop(self) -> None:
+        """The training has ended."""
+
+    def note(self, text: str) -> None:
+        """Something to know."""
+
+    def warn(self, text: str) -> None:
+        """Something to look at."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, epochs: int, n_steps: int) -> None: ...
+
+    def step(self) -> None: ...
+
+    def epoch(self, report: EpochReport, epochs: int) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...

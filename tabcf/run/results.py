@@ -1,0 +1,53 @@
+"""What came of a fit: metrics, baselines, history; plain data that a run folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tabcf.training.loop import EpochReport
+
+__all__ = ["FitReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """Figures of one fit.
+
+    Attributes:
+        fitted_on: Which rows the weights come from: `train`, or `train + valid` after a refit.
+        n_rows: Rows of each part that were learnt from or measured on.
+        valid: Metrics on the validation part, always of the fit on `train` alone.
+        test: Metrics on the test part, of the weights that the run holds.
+        baselines: The same test metrics of simple models fitted on the same rows.
+        epochs: One report an epoch.
+        best_epoch: The epoch whose weights were kept.
+        is_interrupted: Whether training ended by Ctrl-C.
+        warnings: What the split doctor found.
+        seconds: Wall time of encoding and training.
+        cpu_seconds: CPU time of the same, over all threads.
+    """
+
+    fitted_on: str
+    n_rows: Mapping[str, int]
+    valid: Mapping[str, float]
+    test: Mapping[str, float]
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    epochs: tuple[EpochReport, ...] = ()
+    best_epoch: int = 0
+    is_interrupted: bool = False
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> FitReport:
+        """The report that `to_json` described."""
+        epochs = tuple(EpochReport(**epoch) for epoch in state["epochs"])
+        fields = {**state, "epochs": epochs, "warnings": tuple(state["warnings"])}
+        return cls(**fields)

@@ -1,0 +1,185 @@
+"""A trained model with all that it needs to answer, in memory or in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabcf.contracts.table import Table
+from tabcf.data.encoder import ColumnPlan
+from tabcf.data.sources import Source, read_source, source_of_frame
+from tabcf.errors import RunError
+from tabcf.evaluation.evaluate import Metric, evaluate
+from tabcf.inspection.biases import bias_table
+from tabcf.inspection.embeddings import embedding_table
+from tabcf.inspection.layers import Summary, summarise
+from tabcf.plugin.registry import Registry
+from tabcf.recommend.neighbours import Closeness, similar
+from tabcf.recommend.predictor import predict
+from tabcf.recommend.recommender import recommend
+from tabcf.recommend.trained import Trained
+from tabcf.run.prepare import encode_rows
+from tabcf.run.results import FitReport
+from tabcf.spec.records import Spec
+
+__all__ = ["Run"]
+
+
+class Run:
+    """What `fit` returns and `load` reads.
+
+    Attributes:
+        name: The spec's name.
+        spec: The spec, resolved.
+        report: Metrics, baselines and the course of the training.
+        trained: The model with its encoder; what the methods here delegate to.
+        folder: Where it is saved, None as long as it is only in memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        spec: Spec,
+        registry: Registry,
+        plans: Sequence[ColumnPlan],
+        trained: Trained,
+        report: FitReport,
+        metrics: Sequence[Metric],
+        mean_targets: Mapping[str, np.ndarray],
+        folder: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.registry = registry
+        self.plans = tuple(plans)
+        self.trained = trained
+        self.report = report
+        self.metrics = tuple(metrics)
+        self.mean_targets = dict(mean_targets)
+        self.folder = folder
+
+    def predict(self, data: Any) -> pd.DataFrame:
+        """The given rows with the prediction as the last column.
+
+        Args:
+            data: A frame, or a path to a file; columns are found by name.
+
+        Returns:
+            The frame's columns, then `basis` where ids are involved (`trained`, or which entity
+            is unknown), probabilities where there are classes, and `prediction`.
+
+        Raises:
+            DataError: A column is missing or of another type than in training.
+        """
+        return predict(self.trained, _source(data))
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The spec's metrics on the given rows, which must have the target.
+
+        For ranking metrics, what a user had in training is left out of their list.
+        """
+        return evaluate(
+            self.trained, self._encode(data), self.metrics, seen=self.trained.history
+        )
+
+    def recommend(
+        self,
+        users: Any,
+        *,
+        k: int = 10,
+        candidates: Any = None,
+        context: Mapping[str, Any] | None = None,
+        exclude_seen: bool = True,
+    ) -> pd.DataFrame:
+        """The k items with the highest scores for each user.
+
+        Args:
+            users: An id, ids, or a frame of attributes for users who may be new.
+            k: Length of each list.
+            candidates: Ids of items, or a frame of attributes of new ones; all known by default.
+            context: Values of event columns, such as `{"timestamp": 881250949}`; those not given
+                count as unknown.
+            exclude_seen: Leave out what a user had in training.
+
+        Returns:
+            One row a recommendation: user id, `rank`, item id, label, `score` and `basis`
+            (`trained`, `attributes` or `average`: what the user's part rests on).
+        """
+        return recommend(
+            self.trained,
+            users,
+            k=k,
+            candidates=candidates,
+            context=context,
+            exclude_seen=exclude_seen,
+        )
+
+    def similar(
+        self, entity: str, id: Any, k: int = 10, *, metric: Closeness = "cosine"
+    ) -> pd.DataFrame:
+        """The k items (or users) nearest to one, by their trained vectors."""
+        return similar(self.trained, entity, id, k, metric=metric)
+
+    def embeddings(self, entity: str) -> pd.DataFrame:
+        """Trained vectors by id, with `count`, the number of training events behind each."""
+        return embedding_table(self.trained, entity)
+
+    def biases(self, entity: str) -> pd.DataFrame:
+        """Trained biases by id, highest first, beside mean target and number of events."""
+        return bias_table(self.trained, entity, mean_target=self.mean_targets.get(entity))
+
+    def summary(self) -> Summary:
+        """The model's layers: shapes, parameters, and the column of each embedding."""
+        return summarise(self.trained.model, self.trained.encoder.layout)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run to a folder, which must not exist; nothing is ever left half-written."""
+        from tabcf.run.folder import save
+
+        self.folder = save(self, Path(folder))
+        return self.folder
+
+    @staticmethod
+    def check_free(folder: Path) -> None:
+        """Raise if a run cannot be written there."""
+        if folder.exists():
+            raise RunError(f"{folder}: already exists; runs are never overwritten")
+
+    @property
+    def advice(self) -> str | None:
+        """A line on what its lists are good for, None where there is nothing to say."""
+        if self.trained.target.kind != "rating" or "item" not in self.trained.encoder.entities:
+            return None
+        return (
+            "this run predicts ratings; sorted by them, lists are usually worse than plain "
+            "popularity: train with `target: {implicit: {}}` to recommend"
+        )
+
+    def __repr__(self) -> str:
+        from tabcf.evaluation.evaluate import describe
+
+        model, where = self.spec.model.name, f", saved in {self.folder}" if self.folder else ""
+        test = f", test {describe(self.report.test)}" if self.report.test else ""
+        return f"Run({self.name}: {model}, fitted on {self.report.fitted_on}{test}{where})"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the test metrics beside the baselines."""
+        rows = {self.spec.model.name: self.report.test, **self.report.baselines}
+        table = pd.DataFrame.from_dict(rows, orient="index").to_html(float_format="{:.4f}".format)
+        return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}"
+
+    def _encode(self, data: Any) -> Table:
+        return encode_rows(self.trained.encoder, self.trained.target, _source(data))
+
+
+def _source(data: Any) -> Source:
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, (str, Path)):
+        return read_source(str(data))
+    return source_of_frame(data)
