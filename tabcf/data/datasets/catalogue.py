@@ -109,7 +109,8 @@ _ADULT = Dataset(
         title="Adult (census income)",
         summary=(
             "48,842 people of the 1994 United States census; the column income says whether one "
-            "earned more than 50,000 dollars a year. Missing values are empty fields."
+            "earned more than 50,000 dollars a year. Missing values are empty fields. The first "
+            "16,281 rows are UCI's test file, the others its training file."
         ),
         license=_CC_BY_4,
         citation=(

@@ -65,7 +65,9 @@ def materialise(dataset: Dataset, *, root: Path) -> Path:
                     f"{dataset.info.name}: cannot write to the cache folder {root} "
                     f"({error.strerror or error})"
                 ) from None
-    raise DataError(_failure(dataset, downloads_folder(root), reasons))
+    placed = downloads_folder(root)
+    placed.mkdir(exist_ok=True)  # so that the user can follow the hint
+    raise DataError(_failure(dataset, placed, reasons))
 
 
 def _attempts(dataset: Dataset, placed: Path) -> Iterator[_Attempt]:
