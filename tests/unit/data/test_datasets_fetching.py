@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -161,18 +162,20 @@ def test_fetches_a_wheel_from_the_index_of_pip(
 def test_a_source_distribution_is_never_built(
     archive: Path, only_index: Path, root: Path, tmp_path: Path
 ) -> None:
-    import tarfile
-
-    trap = tmp_path / "ran"
-    setup = tmp_path / "setup.py"
-    setup.write_text(f"open({str(trap)!r}, 'w').close()\n")
+    ran = tmp_path / "ran"
+    project = tmp_path / "tinyfilms-1.0"
+    project.mkdir()
+    (project / "trap.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "trap"\nbackend-path = ["."]\n'
+    )
     with tarfile.open(only_index / "tinyfilms-1.0.tar.gz", "w:gz") as sdist:
-        sdist.add(setup, "tinyfilms-1.0/setup.py")
+        sdist.add(project, "tinyfilms-1.0")
     with pytest.raises(
         DataError, match=r"tinyfilms==1\.0 from the package index: the index in use"
     ):
         materialise(tiny(package(archive)), root=root)
-    assert not trap.exists()
+    assert not ran.exists()
 
 
 def test_the_next_source_is_tried_when_one_cannot_be_reached(
@@ -314,6 +317,15 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DataError, match=r"file.cache: cannot write .*Not a dir.*TABCF_CACHE"):
         materialise(tiny(web(archive, address)), root=tmp_path / "file" / "cache")
+
+
+def test_a_fetch_that_breaks_off_is_not_complete(archive: Path, address: str, root: Path) -> None:
+    dataset = tiny(web(archive, address))
+    in_the_way = normal_folder(root, "tiny") / "films.csv"
+    (in_the_way / "folder").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"^tiny: cannot write to the cache folder .*cache \("):
+        materialise(dataset, root=root)
+    assert not (in_the_way.parent / "manifest.json").exists()
 
 
 def test_threads_that_fetch_at_once_all_see_whole_files(archive: Path, root: Path) -> None:
