@@ -1,0 +1,310 @@
+"""YAML text to plain values, with the place of each; a stranger's file can do no harm.
+
+It reads the parser's events one by one and never recurses. Aliases stand for the value they
+repeat; tags other than YAML's own few, merge keys and second documents are refused, and so is
+what grows or nests beyond any spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import yaml
+
+from tabcf.errors import SpecError
+from tabcf.spec.scalars import Scalar, read_scalar
+
+__all__ = ["MOST_BYTES", "Document", "KeyPath", "Mark", "parse_document"]
+
+KeyPath = tuple[str | int, ...]
+
+MOST_BYTES = 1_000_000
+_MOST_DEPTH = 30
+_MOST_NODES = 50_000
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG_PREFIX = "tag:yaml.org,2002:"
+_COLLECTION_TAGS: Mapping[str, type] = {f"{_TAG_PREFIX}map": dict, f"{_TAG_PREFIX}seq": list}
+_SCALAR_TAGS: Mapping[str, tuple[type, ...]] = {
+    f"{_TAG_PREFIX}str": (str,),
+    f"{_TAG_PREFIX}int": (int,),
+    f"{_TAG_PREFIX}float": (float, int),
+    f"{_TAG_PREFIX}bool": (bool,),
+    f"{_TAG_PREFIX}null": (type(None),),
+}
+# What YAML 1.2 allows in a stream, the byte order mark at its start taken off already.
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+
+
+class Mark(NamedTuple):
+    """A place in a text; both count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text's values, and where each value and each mapping's key stands.
+
+    What an alias repeats has no marks of its own below the alias. `repeated` lists each key
+    that a mapping holds twice, with both places; the first value counts.
+    """
+
+    tree: Any
+    values: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    repeated: tuple[tuple[KeyPath, Mark, Mark], ...] = ()
+
+
+class _Anchored(NamedTuple):
+    """A value that aliases repeat: its number of nodes, and how deep it nests."""
+
+    value: Any
+    n_nodes: int
+    height: int
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not come yet."""
+
+    value: dict[str, Any] | list[Any]
+    path: KeyPath
+    anchor: str | None
+    first_node: int
+    height: int = 1
+    key: str | None = None
+    key_mark: Mark | None = None
+    is_repeated: bool = False
+
+
+def parse_document(text: str, name: str) -> Document:
+    """Read one YAML document.
+
+    Args:
+        text: The document, at most a megabyte.
+        name: What messages call it, such as a file's path.
+
+    Raises:
+        SpecError: It is no YAML, too large, too deep, or has what no spec needs.
+
+    Example:
+        >>> parse_document("train: {learning_rate: 2e-2}", "a.yaml").tree
+        {'train': {'learning_rate': 0.02}}
+    """
+    if len(text) > MOST_BYTES:
+        raise SpecError([f"{name}: expected at most {MOST_BYTES:,} bytes; is it a spec?"])
+    bad = _UNPRINTABLE.search(text)
+    if bad is not None:
+        line = text.count("\n", 0, bad.start()) + 1
+        column = bad.start() - text.rfind("\n", 0, bad.start())
+        raise SpecError(
+            [f"{name}:{line}:{column}: not valid YAML: the character U+{ord(bad[0]):04X}"]
+        )
+    return _Composer(name).compose(_events(text, name))
+
+
+def _events(text: str, name: str) -> Iterator[Any]:
+    try:
+        yield from yaml.parse(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        reason = error.problem or error.context or "it cannot be parsed"
+        if error.problem and error.context:
+            reason += f" {error.context}"
+            if error.context_mark and mark and error.context_mark.line != mark.line:
+                reason += f" that starts on line {error.context_mark.line + 1}"
+        reason += _hint(reason, _character(text, mark.line, mark.column) if mark else "")
+        raise SpecError([f"{where}: not valid YAML: {' '.join(reason.split())}"]) from None
+    except yaml.YAMLError as error:
+        raise SpecError([f"{name}: not valid YAML: {' '.join(str(error).split())}"]) from None
+
+
+def _character(text: str, line: int, column: int) -> str:
+    lines = text.split("\n")
+    return lines[line][column : column + 1] if line < len(lines) else ""
+
+
+def _hint(reason: str, character: str) -> str:
+    if character == "\t":
+        return "; indent with spaces, not with a tab"
+    if "cannot start any token" in reason:
+        return f"; quote a text that starts with {character}"
+    if "mapping values are not allowed" in reason:
+        return "; quote a text that holds a colon and a space"
+    return ""
+
+
+class _Composer:
+    """Builds values from events; the stack of open collections is a list, not Python's own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, _Anchored] = {}
+        self._n_nodes = 0
+        self._values: dict[KeyPath, Mark] = {}
+        self._keys: dict[KeyPath, Mark] = {}
+        self._repeated: list[tuple[KeyPath, Mark, Mark]] = []
+        self._root: Any = None
+
+    def compose(self, events: Iterator[Any]) -> Document:
+        n_documents = 0
+        for event in events:
+            mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            if isinstance(event, yaml.ScalarEvent):
+                self._on_scalar(event, mark)
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                self._on_start(event, mark)
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                self._on_end()
+            elif isinstance(event, yaml.AliasEvent):
+                self._on_alias(event.anchor, mark)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                n_documents += 1
+                if n_documents > 1:
+                    raise self._error(mark, "expected one document, and here starts a second one")
+        return Document(
+            self._root,
+            MappingProxyType(self._values),
+            MappingProxyType(self._keys),
+            tuple(self._repeated),
+        )
+
+    def _on_scalar(self, event: yaml.ScalarEvent, mark: Mark) -> None:
+        is_plain = not event.style
+        if self._expects_key():
+            self._check_tag(event.tag, mark, _SCALAR_TAGS)
+            self._on_key(event.value, mark, is_plain=is_plain)
+            if event.anchor is not None:
+                self._anchors[event.anchor] = _Anchored(event.value, 1, 0)
+            return
+        value: Scalar = read_scalar(event.value) if is_plain else event.value
+        if event.tag is not None and event.tag != "!":
+            self._check_tag(event.tag, mark, _SCALAR_TAGS)
+            value = self._as_tagged(event.tag, event.value, mark)
+        elif event.tag == "!":
+            value = event.value
+        self._count(1, 0, mark)
+        self._put(value, mark)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchored(value, 1, 0)
+
+    def _on_start(self, event: Any, mark: Mark) -> None:
+        if self._expects_key():
+            raise self._error(mark, "expected a name as the key, got a collection")
+        value: dict[str, Any] | list[Any]
+        value = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if event.tag is not None and event.tag != "!":
+            self._check_tag(event.tag, mark, _COLLECTION_TAGS)
+            if _COLLECTION_TAGS[event.tag] is not type(value):
+                raise self._error(mark, f"the tag {_short(event.tag)} does not fit the value")
+        first_node = self._n_nodes
+        self._count(1, 1, mark)
+        path = self._put(value, mark)
+        self._stack.append(_Open(value, path, event.anchor, first_node))
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
+
+    def _on_end(self) -> None:
+        closed = self._stack.pop()
+        if self._stack:
+            self._stack[-1].height = max(self._stack[-1].height, closed.height + 1)
+        if closed.anchor is not None:
+            n_nodes = self._n_nodes - closed.first_node
+            self._anchors[closed.anchor] = _Anchored(closed.value, n_nodes, closed.height)
+
+    def _on_alias(self, anchor: str, mark: Mark) -> None:
+        if any(collection.anchor == anchor for collection in self._stack):
+            raise self._error(mark, f"*{anchor} stands inside the value that it repeats")
+        if anchor not in self._anchors:
+            raise self._error(mark, f"*{anchor} repeats &{anchor}, which is not above it")
+        repeated = self._anchors[anchor]
+        if self._expects_key():
+            if not isinstance(repeated.value, str):
+                raise self._error(mark, f"expected a name as the key, got *{anchor}")
+            self._on_key(repeated.value, mark, is_plain=False)
+            return
+        self._count(repeated.n_nodes, repeated.height, mark)
+        self._put(repeated.value, mark)
+        if self._stack:
+            self._stack[-1].height = max(self._stack[-1].height, repeated.height + 1)
+
+    def _expects_key(self) -> bool:
+        return (
+            bool(self._stack)
+            and isinstance(self._stack[-1].value, dict)
+            and self._stack[-1].key is None
+        )
+
+    def _on_key(self, text: str, mark: Mark, *, is_plain: bool) -> None:
+        """Keys are text as written: the key `10` is "10", `true` is "true"."""
+        if is_plain and text == "<<":
+            raise self._error(mark, "merge keys (<<) are not supported; repeat the keys here")
+        if not text:
+            raise self._error(mark, "expected a name as the key, got nothing")
+        top = self._stack[-1]
+        top.key, top.key_mark = text, mark
+        top.is_repeated = text in top.value
+        if top.is_repeated:
+            path = (*top.path, text)
+            self._repeated.append((path, self._keys[path], mark))
+
+    def _put(self, value: Any, mark: Mark) -> KeyPath:
+        """Place a value where the innermost open collection takes its next one."""
+        if not self._stack:
+            self._root = value
+            self._values[()] = mark
+            return ()
+        top = self._stack[-1]
+        if isinstance(top.value, list):
+            path: KeyPath = (*top.path, len(top.value))
+            top.value.append(value)
+        else:
+            assert top.key is not None and top.key_mark is not None
+            path = (*top.path, top.key)
+            if not top.is_repeated:
+                top.value[top.key] = value
+                self._keys.setdefault(path, top.key_mark)
+            top.key = None
+            if top.is_repeated:
+                return path
+        self._values.setdefault(path, mark)
+        return path
+
+    def _count(self, n_nodes: int, height: int, mark: Mark) -> None:
+        self._n_nodes += n_nodes
+        if self._n_nodes > _MOST_NODES:
+            raise self._error(
+                mark, f"expected at most {_MOST_NODES:,} values, what aliases repeat included"
+            )
+        if len(self._stack) + height > _MOST_DEPTH:
+            raise self._error(mark, f"expected at most {_MOST_DEPTH} levels of nesting")
+
+    def _check_tag(self, tag: str | None, mark: Mark, known: Mapping[str, Any]) -> None:
+        if tag is not None and tag != "!" and tag not in known:
+            raise self._error(mark, f"the tag {_short(tag)} is not allowed; write plain values")
+
+    def _as_tagged(self, tag: str, text: str, mark: Mark) -> Scalar:
+        expected = _SCALAR_TAGS[tag]
+        value: Scalar = text if expected == (str,) else read_scalar(text)
+        if type(value) not in expected:
+            raise self._error(mark, f"the tag {_short(tag)} does not fit the value {text!r}")
+        return float(value) if tag.endswith(":float") and value is not None else value
+
+    def _error(self, mark: Mark, message: str) -> SpecError:
+        return SpecError([f"{self._name}:{mark.line}:{mark.column}: {message}"])
+
+
+def _short(tag: str) -> str:
+    """A tag as people write it, at most one short line of it."""
+    short = f"!!{tag.removeprefix(_TAG_PREFIX)}" if tag.startswith(_TAG_PREFIX) else tag
+    return short if len(short) <= 60 else f"{short[:57]}..."
