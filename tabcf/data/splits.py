@@ -1,0 +1,374 @@
+"""Which rows train, validate and test.
+
+Every function gives `(N,)` int8 in the order of the rows: 0 train, 1 valid, 2 test. A share of 0
+takes no row, any other share at least one, and some rows are always left to train on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+
+from tabcf.data.dates import dates
+from tabcf.data.sources import Source
+from tabcf.errors import DataError
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "VALID",
+    "OfficialFold",
+    "cold_split",
+    "kfold_split",
+    "labels_split",
+    "leave_last_out_split",
+    "official_split",
+    "random_split",
+    "stratified_split",
+    "time_split",
+]
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+OfficialFold = Literal["u1", "u2", "u3", "u4", "u5"]
+
+_OFFICIAL_ROWS, _OFFICIAL_FOLD = 100_000, 20_000
+_LABELS = {"train": TRAIN, "valid": VALID, "test": TEST}
+
+
+def random_split(
+    events: pd.DataFrame, *, valid: float, test: float, rng: Generator
+) -> np.ndarray:
+    """Rows at random.
+
+    Args:
+        events: N rows.
+        valid: Share of all rows that validates, in [0, 1).
+        test: Share of all rows that tests, in [0, 1).
+        rng: Which rows.
+
+    Raises:
+        DataError: The shares leave no row to train on.
+
+    Example:
+        >>> frame = pd.DataFrame({"y": range(10)})
+        >>> part = random_split(frame, valid=0.1, test=0.2, rng=np.random.default_rng(0))
+        >>> np.bincount(part).tolist()
+        [7, 1, 2]
+    """
+    n = len(events)
+    n_valid, n_test = _counts(n, valid, test, what="rows")
+    return _dealt(n, rng.permutation(n), n_valid, n_test)
+
+
+def stratified_split(
+    events: pd.DataFrame, *, by: str, valid: float, test: float, rng: Generator
+) -> np.ndarray:
+    """Rows at random, with the same shares of each value of a column.
+
+    A part as a whole has the same number of rows as in `random_split`. Its number of rows of each
+    value is within one of the share for the test part, and within two for the validation part;
+    missing counts as a value. A column of numbers has its neighbours' values spread evenly even
+    where each is there only once.
+
+    Args:
+        events: N rows.
+        by: The column, such as the target.
+        valid: Share that validates, in [0, 1).
+        test: Share that tests, in [0, 1).
+        rng: Which rows.
+
+    Raises:
+        DataError: There is no such column, or no row is left to train on.
+    """
+    _require(events, by)
+    n = len(events)
+    n_valid, n_test = _counts(n, valid, test, what="rows")
+    codes, _ = pd.factorize(events[by], sort=_is_sortable(events[by]), use_na_sentinel=False)
+    # Rows of a value stand together, in random order, and every so manieth row is taken.
+    order = np.lexsort([rng.permutation(n), codes])
+    part = np.full(n, TRAIN, dtype=np.int8)
+    is_test = _evenly(n, n_test, rng)
+    part[order[is_test]] = TEST
+    rest = order[~is_test]
+    part[rest[_evenly(len(rest), n_valid, rng)]] = VALID
+    return part
+
+
+def time_split(events: pd.DataFrame, *, column: str, valid: float, test: float) -> np.ndarray:
+    """The newest rows test, those before them validate.
+
+    Rows of equal time are kept in one part, so that nothing is learnt from a row as old as one
+    that tests; the parts' sizes are the nearest to their shares that allow it.
+
+    Args:
+        events: N rows.
+        column: Times: numbers, a date type or ISO text.
+        valid: Share of all rows that validates, in [0, 1).
+        test: Share of all rows that tests, in [0, 1).
+
+    Raises:
+        DataError: There is no such column, a time is missing, there are too few different times,
+            or no row is left to train on.
+
+    Example:
+        >>> frame = pd.DataFrame({"timestamp": [30, 10, 20, 40]})
+        >>> time_split(frame, column="timestamp", valid=0.25, test=0.25).tolist()
+        [1, 0, 0, 2]
+    """
+    n = len(events)
+    codes = _times(events, column)
+    n_valid, n_test = _counts(n, valid, test, what="rows")
+    ordered = np.sort(codes)
+    # Where the time changes; the number of rows before it is a possible cut.
+    cuts = np.flatnonzero(ordered[1:] > ordered[:-1]) + 1
+    n_needed = (n_valid > 0) + (n_test > 0)
+    if len(cuts) < n_needed:
+        raise DataError(
+            f"time split: column '{column}' has {len(cuts) + 1} different times in {n:,} rows; "
+            f"{n_needed + 1} parts need at least {n_needed + 1}"
+        )
+    start_of_test = n
+    if n_test:
+        # One cut more is needed before this one where rows validate as well.
+        start_of_test = _nearest(cuts[1 if n_valid else 0 :], n - n_test)
+    start_of_valid = start_of_test
+    if n_valid:
+        start_of_valid = _nearest(cuts[cuts < start_of_test], n - n_test - n_valid)
+    part = np.full(n, TRAIN, dtype=np.int8)
+    if start_of_valid < n:
+        part[codes >= ordered[start_of_valid]] = VALID
+    if start_of_test < n:
+        part[codes >= ordered[start_of_test]] = TEST
+    return part
+
+
+def leave_last_out_split(
+    events: pd.DataFrame, *, user: str, time: str, n_valid: int = 1, n_test: int = 1
+) -> np.ndarray:
+    """Each user's last events test, those before them validate.
+
+    A user with no event left to train on stays in training with all of theirs, as do rows
+    without a user. Of events at one time, the row further down counts as the later one.
+
+    Args:
+        events: N rows.
+        user: The column of user ids.
+        time: The column of times: numbers, a date type or ISO text.
+        n_valid: How many events of each user validate.
+        n_test: How many events of each user test.
+
+    Raises:
+        DataError: There is no such column, a time is missing, or no user has events enough.
+
+    Example:
+        >>> frame = pd.DataFrame({"user": [1, 1, 1, 2], "timestamp": [3, 1, 2, 9]})
+        >>> leave_last_out_split(frame, user="user", time="timestamp").tolist()
+        [2, 0, 1, 0]
+    """
+    if n_valid < 0 or n_test < 0:
+        raise DataError(
+            f"leave_last_out split: expected counts of at least 0, got valid {n_valid}, "
+            f"test {n_test}"
+        )
+    _require(events, user)
+    codes, _ = pd.factorize(events[user])
+    order = np.lexsort([_times(events, time), codes])
+    sorted_codes = codes[order]
+    n_events = np.bincount(codes + 1, minlength=1)[sorted_codes + 1]
+    end = np.searchsorted(sorted_codes, sorted_codes, side="right")
+    # 0 for a user's last event, 1 for the one before it.
+    from_last = end - 1 - np.arange(len(order))
+    n_held = n_valid + n_test
+    can_give = (sorted_codes >= 0) & (n_events > n_held)
+    if n_held and not can_give.any():
+        raise DataError(
+            f"leave_last_out split: no '{user}' has more than {n_held} events, which are held "
+            f"out; the most is {int(n_events[sorted_codes >= 0].max(initial=0))}"
+        )
+    part = np.full(len(events), TRAIN, dtype=np.int8)
+    part[order[can_give & (from_last < n_held)]] = VALID
+    part[order[can_give & (from_last < n_test)]] = TEST
+    return part
+
+
+def kfold_split(
+    events: pd.DataFrame, *, k: int, fold: int, valid: float, rng: Generator
+) -> np.ndarray:
+    """One of k random folds tests; with one seed, the k folds hold each row once.
+
+    Args:
+        events: N rows.
+        k: Number of folds, at least 2.
+        fold: Which one tests, from 1 to k.
+        valid: Share of the other folds' rows that validates, in [0, 1).
+        rng: Which rows.
+
+    Raises:
+        DataError: There is no such fold, fewer rows than folds, or no row to train on.
+    """
+    n = len(events)
+    if k < 2 or not 1 <= fold <= k:
+        raise DataError(f"kfold split: expected k of at least 2 and a fold from 1 to k, got k {k} "
+                        f"and fold {fold}")
+    if n < k:
+        raise DataError(f"kfold split: {n:,} rows cannot fill {k} folds")
+    order = rng.permutation(n)
+    first, last = (fold - 1) * n // k, fold * n // k
+    rest = np.concatenate([order[:first], order[last:]])
+    n_valid, _ = _counts(len(rest), valid, 0, what="rows of the other folds")
+    return _dealt(n, np.concatenate([order[first:last], rest]), n_valid, last - first)
+
+
+def official_split(
+    events: pd.DataFrame, *, fold: OfficialFold, valid: float, rng: Generator
+) -> np.ndarray:
+    """A fold that the authors of MovieLens-100K published.
+
+    `u1` tests on the first 20,000 rows of `u.data`, `u2` on the next 20,000, up to `u5`
+    (the archive's `mku.sh`); the rows must be in that file's order.
+
+    Args:
+        events: The 100,000 ratings.
+        fold: Which fold.
+        valid: Share of the 80,000 training rows that validates, in [0, 1).
+        rng: Which rows validate.
+
+    Raises:
+        DataError: There is no such fold, or there are not 100,000 rows.
+    """
+    n = len(events)
+    folds = ("u1", "u2", "u3", "u4", "u5")
+    if fold not in folds:
+        raise DataError(f"official split: expected one of {', '.join(folds)}, got '{fold}'")
+    if n != _OFFICIAL_ROWS:
+        raise DataError(
+            f"official split: the folds of MovieLens-100K are of {_OFFICIAL_ROWS:,} rows in the "
+            f"order of u.data, got {n:,}; for other data use random, time or kfold"
+        )
+    first = folds.index(fold) * _OFFICIAL_FOLD
+    is_test = np.zeros(n, dtype=bool)
+    is_test[first : first + _OFFICIAL_FOLD] = True
+    rest = np.flatnonzero(~is_test)
+    n_valid, _ = _counts(len(rest), valid, 0, what="training rows")
+    order = np.concatenate([np.flatnonzero(is_test), rng.permutation(rest)])
+    return _dealt(n, order, n_valid, _OFFICIAL_FOLD)
+
+
+def cold_split(
+    events: pd.DataFrame, *, column: str, valid: float, test: float, rng: Generator
+) -> np.ndarray:
+    """Whole users or items are held out: all rows of an id are in one part.
+
+    Rows without an id stay in training.
+
+    Args:
+        events: N rows.
+        column: The column of ids.
+        valid: Share of the ids whose rows validate, in [0, 1).
+        test: Share of the ids whose rows test, in [0, 1).
+        rng: Which ids.
+
+    Raises:
+        DataError: There is no such column, or no id is left to train on.
+    """
+    _require(events, column)
+    codes, ids = pd.factorize(events[column])
+    n_valid, n_test = _counts(len(ids), valid, test, what=f"different '{column}'")
+    part_of_id = _dealt(len(ids), rng.permutation(len(ids)), n_valid, n_test)
+    # Code -1, no id, reads the entry at the end.
+    return np.append(part_of_id, np.int8(TRAIN))[codes]
+
+
+def labels_split(events: pd.DataFrame, *, column: str) -> np.ndarray:
+    """A column says which part each row belongs to: `train`, `valid` or `test`.
+
+    Raises:
+        DataError: There is no such column, a label is another one, or no row trains.
+
+    Example:
+        >>> labels_split(pd.DataFrame({"part": ["test", "train"]}), column="part").tolist()
+        [2, 0]
+    """
+    _require(events, column)
+    values = events[column].astype(object)
+    part = values.map(_LABELS).to_numpy(dtype=np.float64, na_value=np.nan)
+    is_bad = np.isnan(part)
+    if is_bad.any():
+        first = int(np.argmax(is_bad))
+        label = values.iloc[first]
+        near = difflib.get_close_matches(str(label), _LABELS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise DataError(
+            f"labels split: column '{column}': expected train, valid or test, but "
+            f"{int(is_bad.sum()):,} of {len(part):,} rows have something else; first in row "
+            f"{first:,}: {label!r}{hint}"
+        )
+    if not (part == TRAIN).any():
+        raise DataError(f"labels split: column '{column}': no row of {len(part):,} is 'train'")
+    return part.astype(np.int8)
+
+
+def _require(events: pd.DataFrame, column: str) -> None:
+    Source(events, "split").require([column])
+
+
+def _counts(n: int, valid: float, test: float, *, what: str) -> tuple[int, int]:
+    """How many of n validate and test; at least one is left to train on."""
+    for name, share in (("valid", valid), ("test", test)):
+        if not 0 <= share < 1:
+            raise DataError(f"split: expected a share {name} in [0, 1), got {share:g}")
+    n_valid, n_test = (max(math.floor(n * s + 0.5), 1) if s else 0 for s in (valid, test))
+    if valid + test >= 1 or n_valid + n_test >= n:
+        raise DataError(
+            f"split: valid {valid:g} and test {test:g} of {n:,} {what} leave none to train on"
+        )
+    return n_valid, n_test
+
+
+def _dealt(n: int, order: np.ndarray, n_valid: int, n_test: int) -> np.ndarray:
+    """The first rows of an order test, the next ones validate."""
+    part = np.full(n, TRAIN, dtype=np.int8)
+    part[order[:n_test]] = TEST
+    part[order[n_test : n_test + n_valid]] = VALID
+    return part
+
+
+def _evenly(n: int, n_chosen: int, rng: Generator) -> np.ndarray:
+    """`(n,)` booleans, `n_chosen` of them true at even distances, from a random start.
+
+    Example: 2 of 5 with start 1: (0, 2, 4, 6, 8, 10) + 1 over 5 is 0, 0, 1, 1, 1, 2, which rises
+    at positions 1 and 4. Any m positions in a row hold `m * n_chosen / n`, give or take one.
+    """
+    start = int(rng.integers(n)) if n else 0
+    steps = (np.arange(n + 1, dtype=np.int64) * n_chosen + start) // max(n, 1)
+    return np.diff(steps) > 0
+
+
+def _nearest(cuts: np.ndarray, wanted: int) -> int:
+    return int(cuts[np.argmin(np.abs(cuts - wanted))])
+
+
+def _times(events: pd.DataFrame, column: str) -> np.ndarray:
+    """`(N,)` int64 that are ordered as the times are."""
+    _require(events, column)
+    series = events[column]
+    is_missing = series.isna().to_numpy()
+    if is_missing.any():
+        raise DataError(
+            f"split: column '{column}': {int(is_missing.sum()):,} of {len(series):,} rows have no "
+            f"time; first row {int(np.argmax(is_missing)):,}"
+        )
+    # Numbers may be in any unit; only their order matters.
+    values = series if pd.api.types.is_numeric_dtype(series.dtype) else dates(series)
+    codes, _ = pd.factorize(values, sort=True)
+    return codes.astype(np.int64)
+
+
+def _is_sortable(series: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_object_dtype(series.dtype)

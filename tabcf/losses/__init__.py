@@ -1,0 +1,11 @@
+"""What training lowers, and how a model's raw outputs become predictions."""
+
+from __future__ import annotations
+
+from tabcf.losses.blend import Sum
+from tabcf.losses.catalogue import Softmax
+from tabcf.losses.classification import BCE, CrossEntropy
+from tabcf.losses.loss import Loss
+from tabcf.losses.regression import MAE, MSE, Huber
+
+__all__ = ["BCE", "MAE", "MSE", "CrossEntropy", "Huber", "Loss", "Softmax", "Sum"]

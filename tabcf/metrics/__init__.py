@@ -1,0 +1,30 @@
+"""What predictions and ranked lists are worth: pure functions of tensors, in float64."""
+
+from __future__ import annotations
+
+from tabcf.metrics.classification import accuracy, auc, log_loss
+from tabcf.metrics.lists import (
+    hit_rate_at_k,
+    map_at_k,
+    mrr_at_k,
+    ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+)
+from tabcf.metrics.ranking import rank_items
+from tabcf.metrics.regression import mae, rmse
+
+__all__ = [
+    "accuracy",
+    "auc",
+    "hit_rate_at_k",
+    "log_loss",
+    "mae",
+    "map_at_k",
+    "mrr_at_k",
+    "ndcg_at_k",
+    "precision_at_k",
+    "rank_items",
+    "recall_at_k",
+    "rmse",
+]
