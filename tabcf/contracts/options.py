@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
 
 __all__ = ["ModelOptions", "NoOptions", "Options"]
 
@@ -16,9 +23,35 @@ class Options(BaseModel):
     `{official: u1}` means `{official: {fold: u1}}`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     shorthand: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_shorthand(cls, value: Any) -> Any:
+        if cls.shorthand is None or value is None or isinstance(value, (Mapping, BaseModel)):
+            return value
+        return {cls.model_fields[cls.shorthand].alias or cls.shorthand: value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        """Either form: the shorthand's value, or the mapping."""
+        schema = handler(core_schema)
+        if cls.shorthand is not None:
+            record = handler.resolve_ref_schema(schema)
+            mapping = dict(record)
+            key = cls.model_fields[cls.shorthand].alias or cls.shorthand
+            value = {k: v for k, v in mapping["properties"][key].items() if k != "default"}
+            if "anyOf" in value:
+                value["anyOf"] = [form for form in value["anyOf"] if form != {"type": "null"}]
+            record.clear()
+            record["anyOf"] = [value, mapping]
+        return schema
 
 
 class NoOptions(Options):

@@ -167,7 +167,7 @@ class _Composer:
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
                 self._on_end()
             elif isinstance(event, yaml.AliasEvent):
-                self._on_alias(event.anchor, mark)
+                self._on_alias(str(event.anchor), mark)
             elif isinstance(event, yaml.DocumentStartEvent):
                 n_documents += 1
                 if n_documents > 1:

@@ -11,8 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from tabcf.contracts.options import Options
+from tabcf.spec.wording import describe
 
 __all__ = ["Component", "EarlyStopping", "Entity", "Implicit", "Spec", "Target", "Train"]
+
+_Decay = Annotated[float, Field(ge=0)]
 
 
 class Component(Options):
@@ -41,11 +44,13 @@ class Component(Options):
                 return {"name": name, "options": options}
             keys = ", ".join(map(str, value)) or "none"
             raise ValueError(f"expected one name, or a mapping with one key, got the keys: {keys}")
-        raise ValueError(f"expected one name, or a mapping with one key, got {value!r}")
+        raise ValueError(f"expected one name, or a mapping with one key, got {describe(value)}")
 
 
 class Implicit(Options):
     """What people do, without a number: an event is a positive."""
+
+    shorthand: ClassVar[str | None] = "positive"
 
     positive: str | None = None
     """Which events count, such as `rating >= 4`; all of them by default."""
@@ -114,8 +119,11 @@ class Train(Options):
     learning_rate: PositiveFloat = 5e-3
     """The schedule's peak."""
     weight_decay: Annotated[
-        Mapping[str, Annotated[float, Field(ge=0)]],
-        BeforeValidator(lambda v: v if isinstance(v, Mapping) else {"default": v}),
+        Mapping[str, _Decay],
+        BeforeValidator(
+            lambda v: v if isinstance(v, Mapping) else {"default": v},
+            json_schema_input_type=_Decay | Mapping[str, _Decay],
+        ),
     ] = Field(default_factory=lambda: {"default": 0.01})
     """Decoupled decay, as in AdamW, of all rows at each step: one number, or a number for each
     column's embedding and `default` for all other weights."""
