@@ -41,9 +41,7 @@ _OFFICIAL_ROWS, _OFFICIAL_FOLD = 100_000, 20_000
 _LABELS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
 
-def random_split(
-    events: pd.DataFrame, *, valid: float, test: float, rng: Generator
-) -> np.ndarray:
+def random_split(events: pd.DataFrame, *, valid: float, test: float, rng: Generator) -> np.ndarray:
     """Rows at random.
 
     Args:
@@ -214,8 +212,10 @@ def kfold_split(
     """
     n = len(events)
     if k < 2 or not 1 <= fold <= k:
-        raise DataError(f"kfold split: expected k of at least 2 and a fold from 1 to k, got k {k} "
-                        f"and fold {fold}")
+        raise DataError(
+            f"kfold split: expected k of at least 2 and a fold from 1 to k, got k {k} "
+            f"and fold {fold}"
+        )
     if n < k:
         raise DataError(f"kfold split: {n:,} rows cannot fill {k} folds")
     order = rng.permutation(n)

@@ -26,6 +26,8 @@ class Sum(Loss):
         SpecError: There are no parts, a factor is negative, or widths of the output differ.
 
     Example:
+        >>> import torch
+        >>> from tabcf.losses import MAE, MSE
         >>> target = TargetInfo("regression", ("y",))
         >>> loss = Sum(target, [(0.8, MSE(target)), (0.2, MAE(target))])
         >>> loss(torch.tensor([[2.0]]), torch.tensor([0.0]))  # 0.8 * 4 + 0.2 * 2
@@ -40,21 +42,24 @@ class Sum(Loss):
             if not factor >= 0:
                 raise SpecError([f"loss.sum: expected factors of at least 0, got {factor}"])
             if part.d_out != self.d_out:
-                raise SpecError(
-                    [f"loss.sum: all losses must read the same outputs; "
-                     f"{type(parts[0][1]).__name__} reads {self.d_out}, "
-                     f"{type(part).__name__} {part.d_out}"]
+                problem = (
+                    "loss.sum: all losses must read the same outputs; "
+                    f"{type(parts[0][1]).__name__} reads {self.d_out}, "
+                    f"{type(part).__name__} {part.d_out}"
                 )
+                raise SpecError([problem])
         self.factors = tuple(float(factor) for factor, _ in parts)
         self.parts = nn.ModuleList(part for _, part in parts)
 
     def forward(self, raw: Tensor, target: Any, weight: Tensor | None = None) -> Tensor:
+        """The factors times the parts' losses, added up."""
         total = raw.new_zeros(())
         for factor, part in zip(self.factors, self.parts, strict=True):
             total = total + factor * part(raw, target, weight)
         return total
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        """What the first part makes of the output."""
         first = self.parts[0]
         assert isinstance(first, Loss)
         return first.decode(raw)

@@ -52,6 +52,7 @@ class Softmax(Loss):
         self.reduction = reduction
 
     def forward(self, raw: Tensor, target: Bag, weight: Tensor | None = None) -> Tensor:
+        """The mean over positives, or over users, of -log of a positive's probability."""
         n_users, n_items = _shape(raw, target)
         lengths = torch.diff(target.offsets, append=target.offsets.new_tensor([len(target.values)]))
         user = torch.repeat_interleave(
@@ -70,6 +71,7 @@ class Softmax(Loss):
         return weighted_mean(mean, counts if weight is None else counts * weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        """The output itself: its order is that of the probabilities."""
         return {"score": raw.squeeze(-1)}
 
     @property

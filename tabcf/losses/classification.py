@@ -33,6 +33,7 @@ class BCE(Loss):
         super().__init__(d_out=1)
 
     def forward(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The mean over rows of -log of the true label's probability."""
         check_shapes(raw, target, weight, d_out=1, d_target=1)
         loss = functional.binary_cross_entropy_with_logits(
             raw.squeeze(1), target.to(raw.dtype), reduction="none"
@@ -40,6 +41,7 @@ class BCE(Loss):
         return weighted_mean(loss, weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        """The second label's probability."""
         return {"probability": raw.squeeze(-1).sigmoid()}
 
 
@@ -75,15 +77,11 @@ class CrossEntropy(Loss):
         super().__init__(d_out=len(classes))
         if len(classes) < 2:
             what = "levels" if target.kind == "rating" else "labels"
-            raise SpecError(
-                [f"loss.cross_entropy: expected a target with at least two {what}, got "
-                 f"{len(classes)}"]
-            )
+            problem = f"expected a target with at least two {what}, got {len(classes)}"
+            raise SpecError([f"loss.cross_entropy: {problem}"])
         if not 0 <= label_smoothing < 1:
-            raise SpecError(
-                [f"loss.cross_entropy.label_smoothing: expected a number in [0, 1), got "
-                 f"{label_smoothing}"]
-            )
+            problem = f"expected a number in [0, 1), got {label_smoothing}"
+            raise SpecError([f"loss.cross_entropy.label_smoothing: {problem}"])
         self.kind = target.kind
         self.label_smoothing = label_smoothing
         levels = torch.tensor(target.levels, dtype=torch.float64)
@@ -94,6 +92,7 @@ class CrossEntropy(Loss):
         self.register_buffer("_scale", torch.tensor(target.scale), persistent=False)
 
     def forward(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The mean over rows of -log of the true class's probability."""
         check_shapes(raw, target, weight, d_out=self.d_out, d_target=1)
         loss = functional.cross_entropy(
             raw, self._classes(target, raw), reduction="none", label_smoothing=self.label_smoothing
@@ -101,6 +100,7 @@ class CrossEntropy(Loss):
         return weighted_mean(loss, weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        """Probabilities, and a rating's expectation."""
         probabilities = raw.softmax(-1)
         if self.kind == "rating":
             value = probabilities @ self._levels.to(raw.dtype)

@@ -37,6 +37,7 @@ class NumberLoss(Loss):
         self.register_buffer("_scale", torch.tensor(target.scale), persistent=False)
 
     def forward(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The mean over rows and columns."""
         check_shapes(raw, target, weight, d_out=self.d_out, d_target=self.d_out)
         output = raw.view_as(target)
         if weight is None:
@@ -45,6 +46,7 @@ class NumberLoss(Loss):
         return weighted_mean(loss if loss.ndim == 1 else loss.mean(1), weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        """The output in the target's units."""
         value = raw * self._scale + self._center
         return {"value": value.squeeze(-1) if self.d_out == 1 else value}
 

@@ -84,6 +84,8 @@ def log_loss(probability: Tensor, truth: Tensor) -> Tensor:
         tensor(0.4904, dtype=torch.float64)
     """
     _check(probability, truth)
+    if probability.isnan().any():
+        return _nan()
     kept = probability.to(torch.float64).clamp(_LEAST, 1 - _LEAST)
     if probability.ndim == 1:
         positive = truth.to(torch.float64)
@@ -100,7 +102,8 @@ def _binary_auc(score: Tensor, is_positive: Tensor) -> Tensor:
     # Scores 0.1, 0.5, 0.5, 0.9 have the ranks 1, 2.5, 2.5, 4.
     rank = counts.cumsum(0).to(torch.float64) - (counts - 1) / 2
     ranks_of_positives = rank[place[is_positive]].sum()
-    return (ranks_of_positives - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    n_pairs_won: Tensor = ranks_of_positives - n_positive * (n_positive + 1) / 2
+    return n_pairs_won / (n_positive * n_negative)
 
 
 def _check(probability: Tensor, truth: Tensor) -> None:
