@@ -41,7 +41,7 @@ format: $(DEV) ## Rewrite the code in its normal form
 	$(BIN)/ruff format .
 
 docs: $(DOCS) ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 schema: $(RUNTIME) ## Write tabcf.schema.json, with which editors check a spec
 	$(BIN)/tabcf schema > tabcf.schema.json
