@@ -10,7 +10,7 @@ import pytest
 def test_an_unmarked_test_cannot_reach_another_machine() -> None:
     with (
         socket.socket() as client,
-        pytest.raises(pytest.fail.Exception, match="192.0.2.1: this test is not marked"),
+        pytest.raises(pytest.fail.Exception, match=r"192\.0\.2\.1: this test is not marked"),
     ):
         client.connect(("192.0.2.1", 80))
 
