@@ -323,7 +323,11 @@ def _counts(n: int, valid: float, test: float, *, what: str) -> tuple[int, int]:
     for name, share in (("valid", valid), ("test", test)):
         if not 0 <= share < 1:
             raise DataError(f"split: expected a share {name} in [0, 1), got {share:g}")
-    n_valid, n_test = (max(math.floor(n * s + 0.5), 1) if s else 0 for s in (valid, test))
+    shares = (n * valid, n * test)
+    n_valid, n_test = (max(math.floor(share + 0.5), 1) if share else 0 for share in shares)
+    if n_valid + n_test >= n:
+        # Two shares of 0.4 are 2 and 2 of 4 rows if rounded, 1 and 1 if cut off.
+        n_valid, n_test = (max(math.floor(share), 1) if share else 0 for share in shares)
     if valid + test >= 1 or n_valid + n_test >= n:
         raise DataError(
             f"split: valid {valid:g} and test {test:g} of {n:,} {what} leave none to train on"

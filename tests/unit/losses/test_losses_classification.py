@@ -30,9 +30,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 def test_bce_is_the_log_loss_of_its_probabilities(weight):
     raw, truth = _logits(5, 1), np.array([1, 0, 0, 1, 1])
     loss = BCE(BINARY)
-    found = loss(
-        raw, torch.tensor(truth).float(), None if weight is None else torch.tensor(weight)
-    )
+    found = loss(raw, torch.tensor(truth).float(), None if weight is None else torch.tensor(weight))
     expected = log_loss(truth, loss.decode(raw)["probability"].numpy(), sample_weight=weight)
     assert found.item() == pytest.approx(expected)
 

@@ -139,9 +139,7 @@ def test_metrics_of_classes_are_in_float64(metric):
     assert metric(torch.tensor([0.1, 0.7]), torch.tensor([0.0, 1.0])).dtype == torch.float64
 
 
-@pytest.mark.parametrize(
-    "name", [module.name for module in pkgutil.iter_modules(metrics.__path__)]
-)
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(metrics.__path__)])
 def test_the_examples_of_metrics_run(name):
     module = importlib.import_module(f"tabcf.metrics.{name}")
     found = doctest.testmod(module)
