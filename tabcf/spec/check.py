@@ -13,7 +13,7 @@ from typing import Any
 from tabcf.contracts.definitions import LossDefinition, MetricDefinition, ModelDefinition
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
-from tabcf.spec.columns import column_clashes
+from tabcf.spec.columns import column_clashes, missing_columns
 from tabcf.spec.document import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.records import Component, Spec, Target
@@ -31,6 +31,7 @@ class _Draft:
 
     spec: Spec
     registry: Registry
+    tables: Mapping[str, Collection[str]]
 
     def definition(self, kind: str, component: Component | None) -> Any:
         """A component's definition; None if there is none or its name is unknown."""
@@ -68,6 +69,7 @@ def check(
     registry: Registry,
     *,
     broken: Collection[KeyPath] = (),
+    tables: Mapping[str, Collection[str]] | None = None,
 ) -> list[Problem]:
     """Every problem between fields.
 
@@ -76,6 +78,7 @@ def check(
         spec: What they became; None if that failed.
         registry: The components that a spec can name.
         broken: One-step paths of the fields that failed.
+        tables: Column names of the tables that are known: `"event"`, or an entity's name.
     """
     failed = {str(path[0]) for path in broken if path}
     if spec is None:
@@ -83,7 +86,7 @@ def check(
         stand_ins = {"tabcf": 1, "target": {"column": "-"}, "model": "-"}
         failed |= stand_ins.keys() - kept.keys()
         spec = Spec.model_validate(stand_ins | kept)
-    draft = _Draft(spec, registry)
+    draft = _Draft(spec, registry, tables or {})
     problems = []
     for rule, fields in _RULES:
         if not failed & set(fields):
@@ -229,6 +232,7 @@ def _auto(draft: _Draft) -> Said:
 
 def _columns(draft: _Draft) -> Said:
     yield from column_clashes(draft.spec, draft.registry)
+    yield from missing_columns(draft.spec, draft.registry, draft.tables)
 
 
 _RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.spec.document import KeyPath
 from tabcf.spec.records import Component, Spec
+from tabcf.spec.wording import did_you_mean
 
-__all__ = ["column_clashes"]
+__all__ = ["column_clashes", "missing_columns"]
 
 
 def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, str]]:
@@ -48,6 +49,48 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
                 f"'{spec.entities[table].id}' is the id of {table}, which the model receives "
                 "already"
             )
+
+
+def missing_columns(
+    spec: Spec, registry: Registry, tables: Mapping[str, Collection[str]]
+) -> Iterator[tuple[KeyPath, str]]:
+    """The path of each column name that a known table does not have.
+
+    Args:
+        spec: The spec.
+        registry: Says what each kind of column reads.
+        tables: The tables' columns: `"event"` for the events, else an entity's name. A table
+            that is not here is not checked.
+    """
+    for path, table, column in _references(spec, registry):
+        if table in tables and column not in tables[table]:
+            known = sorted(tables[table])
+            hint = did_you_mean(column, known) or ";"
+            where = "the events" if table == "event" else f"the table of {table}"
+            yield path, f"no column '{column}' in {where}{hint} known: {', '.join(known)}"
+
+
+def _references(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, str, str]]:
+    """Each column that the spec names: where it does so, in which table, and the name."""
+    if spec.target.column is not None:
+        yield ("target", "column"), "event", spec.target.column
+    for position, column in enumerate(spec.target.columns or ()):
+        yield ("target", "columns", position), "event", column
+    if spec.target.implicit is not None and spec.target.implicit.weight is not None:
+        yield ("target", "implicit", "weight"), "event", spec.target.implicit.weight
+    for name, entity in spec.entities.items():
+        yield ("entities", name, "id"), "event", entity.id
+        if entity.table is not None:
+            yield ("entities", name, "id"), name, entity.id
+        if entity.label is not None:
+            yield ("entities", name, "label"), name, entity.label
+    for own, path, column, component in _columns(spec):
+        for source in _sources(column, component, registry):
+            table, _, name = source.rpartition(".")
+            if table in spec.entities:
+                yield path, table, name
+            else:
+                yield path, own or "event", source
 
 
 def _columns(spec: Spec) -> Iterator[tuple[str | None, KeyPath, str, Component]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry
@@ -39,21 +39,30 @@ def apply_overrides(
         registry: Knows what a component's bare value means.
 
     Returns:
-        The new values, each override's text by the path that it sets, and a line for each
-        override that cannot be applied.
+        The new values, each override's text by the paths that it sets (a component that it
+        replaces included), and a line for each override that cannot be applied.
     """
     applied: dict[KeyPath, str] = {}
     problems: list[str] = []
     for text in overrides:
         try:
             path, value = _parsed(text)
-            tree = _with(tree, path, value, (), registry)
+            replaced: list[KeyPath] = []
+            tree = _with(tree, path, value, (), _Setting(registry, replaced))
         except SpecError as error:
             problems += [f"--set {text}: {problem}" for problem in error.problems]
             continue
-        applied = {p: t for p, t in applied.items() if p[: len(path)] != path}
-        applied[path] = text
+        for gone in (*replaced, path):
+            applied = {p: t for p, t in applied.items() if p[: len(gone)] != gone}
+            applied[gone] = text
     return tree, applied, problems
+
+
+class _Setting(NamedTuple):
+    """What setting one value needs to know, and the components that it replaced."""
+
+    registry: Registry
+    replaced: list[KeyPath]
 
 
 def _parsed(text: str) -> tuple[KeyPath, Any]:
@@ -73,7 +82,7 @@ def _parsed(text: str) -> tuple[KeyPath, Any]:
     return path, document.tree
 
 
-def _with(old: Any, rest: KeyPath, value: Any, path: KeyPath, registry: Registry) -> Any:
+def _with(old: Any, rest: KeyPath, value: Any, path: KeyPath, setting: _Setting) -> Any:
     """A copy of `old`, which stands at `path`, with the value set at `rest` below it."""
     if not rest:
         return value
@@ -84,25 +93,26 @@ def _with(old: Any, rest: KeyPath, value: Any, path: KeyPath, registry: Registry
             what = describe(old) if items is None else f"a list of {len(items)}"
             raise SpecError([f"{as_text(path)} is {what}; it has no position {step}"])
         items[step : step + 1] = [
-            _with(items[step] if step < len(items) else None, below, value, (*path, step), registry)
+            _with(items[step] if step < len(items) else None, below, value, (*path, step), setting)
         ]
         return items
-    mapping = _as_mapping(old, step, path, registry)
-    mapping[step] = _with(mapping.get(step), below, value, (*path, step), registry)
+    mapping = _as_mapping(old, step, path, setting)
+    mapping[step] = _with(mapping.get(step), below, value, (*path, step), setting)
     return mapping
 
 
-def _as_mapping(old: Any, step: str, path: KeyPath, registry: Registry) -> dict[str, Any]:
+def _as_mapping(old: Any, step: str, path: KeyPath, setting: _Setting) -> dict[str, Any]:
     if kind_at(path) is not None:
         found = name_and_options(old)
         if found is None or found[0] != step:
+            setting.replaced.append(path)
             return {}
         return {step: found[1]}
     if isinstance(old, Mapping):
         return dict(old)
     if old is None:
         return {}
-    key = _shorthand(path, registry)
+    key = _shorthand(path, setting.registry)
     if key is None or isinstance(old, list):
         raise SpecError([f"{as_text(path) or 'the spec'} is {describe(old)}, not a mapping"])
     return {key: old}

@@ -91,11 +91,10 @@ def problem_lines(problems: Iterable[Problem], places: Places) -> list[str]:
         override = places.override(problem.path) if problem.mark is None else None
         mark = problem.mark or places.mark(problem.path, at_key=problem.at_key)
         if override is not None:
-            if override == problem.path:
+            text = places.overrides[override]
+            if text.partition("=")[0].strip() == as_text(problem.path):
                 said = problem.message
-            line, rank = f"--set {places.overrides[override]}: {said}", (
-                1, order.index(override), 0,
-            )
+            line, rank = f"--set {text}: {said}", (1, order.index(override), 0)
         elif places.name is not None and mark is not None:
             line = f"{places.name}:{mark.line}:{mark.column}: {said}"
             rank = (0, mark.line, mark.column)

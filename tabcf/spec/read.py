@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def read_spec(
     registry: Registry,
     *,
     overrides: Sequence[str] = (),
+    columns: Mapping[str, Collection[str]] | None = None,
 ) -> SpecDocument:
     """Read and check a spec.
 
@@ -53,6 +54,8 @@ def read_spec(
         source: A YAML file, or its content as a mapping.
         registry: The components that the spec can name.
         overrides: Changes such as `"train.epochs=3"`, with values in YAML.
+        columns: Column names of tables that are known already, by `"event"` or an entity's
+            name; what the spec says of other tables is not compared with them.
 
     Returns:
         The spec, its plain values and where each was written.
@@ -75,7 +78,8 @@ def read_spec(
     problems += shape_problems
     for place in components(tree):
         problems += _component_problems(place, registry)
-    problems += check(tree, spec, registry, broken={problem.path[:1] for problem in shape_problems})
+    broken = {problem.path[:1] for problem in shape_problems}
+    problems += check(tree, spec, registry, broken=broken, tables=columns)
     lines = problem_lines(problems, places) + lines
     if lines or spec is None:
         raise SpecError(lines)

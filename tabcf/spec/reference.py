@@ -1,0 +1,130 @@
+"""The reference page of the grammar, in Markdown, written from the records themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tabcf.contracts.definitions import Definition
+from tabcf.contracts.options import Options
+from tabcf.plugin.registry import KINDS, Registry
+from tabcf.spec.records import (
+    Component,
+    EarlyStopping,
+    Entity,
+    Implicit,
+    Spec,
+    Target,
+    Train,
+)
+from tabcf.spec.shape import record_schema
+from tabcf.spec.wording import flow, nodes_at, type_in_words
+
+__all__ = ["default_of", "reference_page"]
+
+_RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
+    ("The spec", "", Spec),
+    ("`target`", "target", Target),
+    ("`target.implicit`", "target.implicit", Implicit),
+    ("`entities.NAME`", "entities.user", Entity),
+    ("`train`", "train", Train),
+    ("`train.early_stopping`", "train.early_stopping", EarlyStopping),
+)
+_KIND_TITLES: Mapping[str, str] = {
+    "model": "Models: `model`",
+    "loss": "Losses: `loss`",
+    "metric": "Metrics: `metrics`",
+    "column": "Kinds of columns: `columns` and `entities.NAME.columns`",
+    "split": "Splits: `split`",
+    "schedule": "Schedules: `train.schedule`",
+    "unknown": "Unknown values: `unknown`",
+}
+_INTRODUCTION = """\
+# Reference of the spec
+
+<!-- Written by the program from its own records; change those. -->
+
+A spec is one YAML file. Every component (a model, a loss, a metric, a kind of column, a split, a
+schedule) is written in one of two ways: its bare name, or a mapping with one key, the name, and
+the options below it.
+
+```yaml
+loss: mse
+loss: {huber: {delta: 0.5}}
+```
+
+Where a record has a shorthand, a bare value stands for that one field: `target: rating` means
+`target: {column: rating}`.
+
+Words mean what they look like: only `true` and `false` are truth values (`yes`, `no` and `on` are
+text), `2e-2` is a number, and `010`, `12:30` and `2024-01-31` are text. A key given twice is an
+error, and so is an unknown one.
+"""
+
+
+def reference_page(registry: Registry) -> str:
+    """Markdown with every field and every component, their types, defaults and meanings."""
+    parts = [_INTRODUCTION]
+    for title, place, record in _RECORDS:
+        parts.append(f"## {title}\n\n{_summary(record)}\n")
+        if record.shorthand is not None:
+            parts.append(f"Shorthand: `{place}: …` fills `{_key(record, record.shorthand)}`.\n")
+        parts.append("\n".join(_table(record)) + "\n")
+    for kind in KINDS:
+        parts.append(f"## {_KIND_TITLES.get(kind, kind.capitalize())}\n")
+        for name in registry.names(kind):
+            parts.append(_component(registry.get(kind, name), registry.origin(kind, name)))
+    return "\n".join(parts)
+
+
+def default_of(field: FieldInfo) -> Any:
+    """A field's default as it would be written; `PydanticUndefined` where it is required."""
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, Component):
+        return default.name if not default.options else {default.name: dict(default.options)}
+    return default
+
+
+def _component(definition: Definition, origin: str) -> str:
+    record = definition.options
+    by = "" if origin == "tabcf" else f" (from {origin})"
+    lines = [f"### `{definition.name}`{by}", "", definition.summary, ""]
+    if record.shorthand is not None:
+        key = _key(record, record.shorthand)
+        lines += [f"Shorthand: `{definition.name}: …` fills `{key}`.", ""]
+    lines += _table(record) if record.model_fields else ["No options."]
+    return "\n".join(lines) + "\n"
+
+
+def _table(record: type[Options]) -> Iterator[str]:
+    yield "| key | type | default | meaning |"
+    yield "|---|---|---|---|"
+    schema = record_schema(record)
+    for name, field in record.model_fields.items():
+        key = field.alias or name
+        words = type_in_words(nodes_at(schema, (key,))) or "any value"
+        meaning = " ".join((field.description or "").split())
+        cells = [f"`{key}`", words, _default_in_words(field), meaning]
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default_in_words(field: FieldInfo) -> str:
+    default = default_of(field)
+    if default is PydanticUndefined:
+        return "required"
+    if isinstance(default, Options):
+        return "its own defaults"
+    if default is None:
+        return "none"
+    return f"`{flow(default)}`"
+
+
+def _key(record: type[Options], name: str) -> str:
+    return record.model_fields[name].alias or name
+
+
+def _summary(record: type[Options]) -> str:
+    return " ".join((record.__doc__ or "").split())
