@@ -31,6 +31,11 @@ KINDS: Mapping[str, type[Definition]] = {
     "unknown": UnknownDefinition,
 }
 
+_NOUNS: Mapping[str, str] = {
+    "column": "kind of column",
+    "unknown": "policy for unknown values",
+}
+
 
 class Registered(NamedTuple):
     """A definition and the distribution that it came from."""
@@ -86,7 +91,8 @@ class Registry:
         """The message for a name that is not registered."""
         near = difflib.get_close_matches(name, self.names(kind), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"
-        return f"no {kind} named '{name}'{hint} known: {', '.join(self.names(kind))}"
+        noun = _NOUNS.get(kind, kind)
+        return f"no {noun} named '{name}'{hint} known: {', '.join(self.names(kind))}"
 
     def resolve(self, kind: str, component: Any) -> Resolved:
         """A component's definition and its validated options record.
@@ -102,7 +108,7 @@ def parse_options(record: type[Options], given: Mapping[str, Any]) -> Options:
     if "" in given:
         if record.shorthand is None:
             raise ValueError(f"expected a mapping of options, got {given['']!r}")
-        given = {record.shorthand: given[""]}
+        return record.model_validate(given[""])
     return record.model_validate(dict(given))
 
 

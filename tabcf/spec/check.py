@@ -162,6 +162,8 @@ def _catalogue(draft: _Draft) -> Said:
     loss: LossDefinition | None = draft.definition("loss", draft.spec.loss)
     if loss is None or loss.form != "catalogue":
         return
+    if not loss.targets & possible_kinds(draft.spec.target):
+        return  # said by the check of loss and target
     others = draft.spec.entities.keys() - _ROLES
     if draft.spec.columns or others:
         held = "`columns`" if draft.spec.columns else f"the entity {_listed(others)}"
@@ -242,7 +244,7 @@ _RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (
     (_metric_target, ("metrics", "target")),
     (_metric_needs, ("metrics", "entities")),
     (_closed_form, ("model", "loss")),
-    (_catalogue, ("loss", "columns", "entities")),
+    (_catalogue, ("loss", "target", "columns", "entities")),
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),
     (_duplicates, ("duplicates", "entities")),

@@ -24,7 +24,7 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
     ids = {entity.id: name for name, entity in spec.entities.items()}
     for name, entity in spec.entities.items():
         if entity.id in targets:
-            yield ("entities", name, "id"), f"'{entity.id}' is the target"
+            yield ("entities", name, "id"), f"'{entity.id}' is the target; it cannot be an id too"
     seen: dict[str, str] = {}
     for table, path, column, component in _columns(spec):
         where = "columns" if table is None else f"entities.{table}.columns"

@@ -142,7 +142,7 @@ def _phrase(node: Mapping[str, Any], *, is_plural: bool) -> str:
         return _list(node, is_plural=is_plural)
     if kind == "string":
         text = "texts" if is_plural else "text"
-        return f"{text} that is not empty" if node.get("minLength") == 1 else text
+        return f"non-empty {text}" if node.get("minLength") == 1 else text
     if kind == "object" and isinstance(node.get("additionalProperties"), Mapping):
         values = " or ".join(_plurals(node["additionalProperties"]))
         mapping = "mappings" if is_plural else "a mapping"
