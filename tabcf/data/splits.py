@@ -87,8 +87,9 @@ def stratified_split(
     _require(events, by)
     n = len(events)
     n_valid, n_test = _counts(n, valid, test, what="rows")
-    codes, _ = pd.factorize(events[by], sort=_is_sortable(events[by]), use_na_sentinel=False)
-    # Rows of a value stand together, in random order, and every so manieth row is taken.
+    codes, _ = pd.factorize(events[by], sort=_is_sortable(events[by]))
+    # Rows of a value stand together, those of none with code -1, in random order; rows are taken
+    # at even distances.
     order = np.lexsort([rng.permutation(n), codes])
     part = np.full(n, TRAIN, dtype=np.int8)
     is_test = _evenly(n, n_test, rng)

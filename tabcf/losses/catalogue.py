@@ -58,9 +58,9 @@ class Softmax(Loss):
         user = torch.repeat_interleave(
             torch.arange(n_users, device=raw.device), lengths, output_size=len(target.values)
         )
-        # P gathered scores in place of a (B, I) multi-hot.
-        of_item = raw.reshape(-1).index_select(0, user * n_items + target.values)
-        loss = raw.logsumexp(1).index_select(0, user) - of_item
+        # P gathered numbers in place of a (B, I) multi-hot.
+        log_p = raw.log_softmax(1).reshape(-1)
+        loss = -log_p.index_select(0, user * n_items + target.values)
         each = _positive_weights(raw, target, user, weight if self._by_interaction else None)
         if self._by_interaction:
             return weighted_mean(loss, each)

@@ -85,6 +85,20 @@ def test_every_row_has_one_label_and_shares_are_within_a_row(name, n, valid, tes
     assert n_train > 0
 
 
+@pytest.mark.parametrize("name", SHARED_SPLITS)
+@pytest.mark.parametrize(
+    ("n", "valid", "test", "sizes"),
+    [
+        (11, 0.0, 0.25, [8, 0, 3]),
+        (10, 0.25, 0.1, [6, 3, 1]),
+        (10, 0.01, 0.01, [8, 1, 1]),
+        (4, 0.4, 0.4, [2, 1, 1]),
+    ],
+)
+def test_shares_are_rounded_to_whole_rows(name, n, valid, test, sizes):
+    assert _sizes(SHARED_SPLITS[name](_events(n), valid, test, _rng())) == sizes
+
+
 SEEDED_SPLITS = {
     **{name: SHARED_SPLITS[name] for name in ("random", "stratified")},
     "kfold": lambda events, valid, test, rng: kfold_split(
@@ -174,6 +188,16 @@ def test_strata_may_be_texts_and_missing(dtype):
     )
     for city in range(3):
         assert _sizes(part[city::3]) == [21, 3, 6]
+
+
+def test_rows_of_one_value_are_drawn_at_random():
+    events = pd.DataFrame({"rating": [3] * 20})
+    found = {
+        stratified_split(events, by="rating", valid=0.0, test=0.5, rng=_rng(seed)).tobytes()
+        for seed in range(200)
+    }
+    # 184,756 are possible; every second row in the rows' own order would be two.
+    assert len(found) > 190
 
 
 def test_a_stratified_split_spreads_numbers_that_are_there_once():
@@ -271,9 +295,9 @@ def test_each_users_last_events_are_held_out(n, n_valid, n_test, seed):
 
 
 def test_rows_without_a_user_train():
-    events = pd.DataFrame({"u": [None, "a", None, "a", "a"], "t": [9, 1, 8, 2, 3]})
+    events = pd.DataFrame({"u": [None, "a", None, "a", "a", None], "t": [9, 1, 8, 2, 3, 7]})
     part = leave_last_out_split(events, user="u", time="t")
-    assert part.tolist() == [TRAIN, TRAIN, TRAIN, VALID, TEST]
+    assert part.tolist() == [TRAIN, TRAIN, TRAIN, VALID, TEST, TRAIN]
 
 
 def test_users_with_too_few_events_are_all_there_are():
