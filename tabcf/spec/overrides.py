@@ -76,6 +76,7 @@ def _parsed(text: str) -> tuple[KeyPath, Any]:
         document = parse_document(right, "value")
     except SpecError as error:
         message = re.sub(r"^value(:\d+:\d+)?: ", "", error.problems[0])
+        message = message.removesuffix(" that starts on line 1")
         raise SpecError([message]) from None
     if document.repeated:
         raise SpecError([f"{as_text(document.repeated[0][0])}: given twice"])

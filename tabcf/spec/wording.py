@@ -37,7 +37,8 @@ def describe(value: Any) -> str:
         return repr(text)
     if isinstance(value, (bool, int, float)):
         return flow(value)
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
 
 
 def flow(value: Any) -> str:
