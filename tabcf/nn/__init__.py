@@ -1,0 +1,22 @@
+"""Networks over categorical columns, continuous features and sets; torch alone."""
+
+from __future__ import annotations
+
+from tabcf.nn.collab import CollabNN
+from tabcf.nn.dot_product import DotProduct, DotProductBias
+from tabcf.nn.embedding import ColumnEmbeddings, SetEmbeddings, embedding_width
+from tabcf.nn.embedding_nn import EmbeddingNN
+from tabcf.nn.scoring import score_by_pairs
+from tabcf.nn.tabular import TabularModel
+
+__all__ = [
+    "CollabNN",
+    "ColumnEmbeddings",
+    "DotProduct",
+    "DotProductBias",
+    "EmbeddingNN",
+    "SetEmbeddings",
+    "TabularModel",
+    "embedding_width",
+    "score_by_pairs",
+]

@@ -1,0 +1,88 @@
+"""The fastai book's small network over two embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tabcf.contracts.inputs import Bag, Inputs, Query
+from tabcf.errors import DataError
+from tabcf.nn.embedding import embedding_width, init_rows
+from tabcf.nn.tabular import in_range
+
+__all__ = ["CollabNN"]
+
+
+class CollabNN(nn.Module):
+    """User and item vectors, which may differ in width, through one hidden layer.
+
+    Args:
+        n_users: Users, the unknown one included.
+        n_items: Items, the unknown one included.
+        widths: Width of the user's and of the item's vectors; by default `embedding_width`.
+        n_hidden: Width of the hidden layer.
+        y_range: Lowest and highest output.
+        d_out: Number of outputs.
+
+    Shape:
+        Input: `x_cat (B, 2)`: user and item.
+        Output: `(B, d_out)`.
+
+    Example:
+        >>> CollabNN(944, 1683, y_range=(0, 5.5))(torch.tensor([[1, 7]])).shape
+        torch.Size([1, 1])
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        *,
+        widths: tuple[int, int] | None = None,
+        n_hidden: int = 100,
+        y_range: tuple[float, float] | None = None,
+        d_out: int = 1,
+    ) -> None:
+        super().__init__()
+        d_user, d_item = widths or (embedding_width(n_users), embedding_width(n_items))
+        self.users = nn.Parameter(init_rows(torch.empty(n_users, d_user)))
+        self.items = nn.Parameter(init_rows(torch.empty(n_items, d_item)))
+        self.layers = nn.Sequential(
+            nn.Linear(d_user + d_item, n_hidden), nn.ReLU(), nn.Linear(n_hidden, d_out)
+        )
+        self.d_out = d_out
+        self.y_range = y_range
+
+    def forward(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor:
+        """Outputs for pairs."""
+        if x_cat.shape[1] != 2 or x_sets or (x_cont is not None and x_cont.shape[1]):
+            raise DataError("CollabNN takes one user and one item column and nothing else; "
+                            "use EmbeddingNN for more columns")
+        vectors = torch.cat([self.users[x_cat[:, 0]], self.items[x_cat[:, 1]]], 1)
+        return in_range(self.layers(vectors), self.y_range)
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, I, d_out)`: the hidden layer's two halves are computed once each."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        d_user = self.users.shape[1]
+        users = self.users[query.user.x_cat[:, 0]] @ first.weight[:, :d_user].T + first.bias
+        of_items = self.items[items.x_cat[:, 0]] @ first.weight[:, d_user:].T
+        return in_range(self.layers[1:](users[:, None] + of_items[None]), self.y_range)
+
+    def bias_parameters(self) -> list[nn.Parameter]:
+        """Biases, which weight decay leaves alone by default."""
+        return [p for p in self.parameters() if p.ndim <= 1]
+
+    def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """Which rows of which parameters belong to the user (0) or the item (1) column."""
+        table = (self.users, self.items)[column]
+        return [(table, slice(0, len(table)))]
+
+    def column_vectors(self, column: int) -> Tensor:
+        """`(n, d)`: the users' (0) or the items' (1) vectors."""
+        return (self.users, self.items)[column]

@@ -1,0 +1,130 @@
+"""The generic tabular network: embed, concatenate, and a multi-layer perceptron.
+
+Dimension letters: B rows, C categorical columns, F continuous features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tabcf.contracts.inputs import Bag
+from tabcf.errors import DataError
+from tabcf.nn.embedding import ColumnEmbeddings, SetEmbeddings
+
+__all__ = ["TabularModel", "in_range"]
+
+
+def in_range(x: Tensor, y_range: tuple[float, float] | None) -> Tensor:
+    """Squeeze into a range by a sigmoid; None leaves the values as they are."""
+    if y_range is None:
+        return x
+    low, high = y_range
+    return torch.sigmoid(x) * (high - low) + low
+
+
+class TabularModel(nn.Module):
+    """Embeddings, sets and normalised numbers, concatenated, through an MLP.
+
+    A hidden layer is Linear (without bias when a BatchNorm follows) → ReLU → BatchNorm →
+    Dropout, as in fastai; the last one is Linear alone.
+
+    Args:
+        cardinalities: Values of each categorical column, the unknown one (index 0) included.
+        n_continuous: Number of continuous features.
+        d_out: Number of outputs.
+        layers: Widths of the hidden layers.
+        widths: Width of all embeddings or of each; by default `embedding_width`.
+        set_cardinalities: Values of each set column.
+        set_widths: Their widths.
+        y_range: Lowest and highest output, reached by a sigmoid.
+        dropout: Share of hidden units dropped in training.
+        embedding_dropout: Share of embedded values dropped in training.
+        batch_norm: Normalise continuous inputs and hidden layers by batch.
+
+    Shape:
+        Input: `x_cat (B, C)` int, `x_cont (B, F)` float32, one `Bag` of B rows a set column.
+        Output: `(B, d_out)`.
+
+    Example:
+        >>> model = TabularModel([10, 5], 2, d_out=1, layers=[8])
+        >>> model(torch.ones(4, 2, dtype=torch.long), torch.zeros(4, 2)).shape
+        torch.Size([4, 1])
+    """
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        n_continuous: int = 0,
+        d_out: int = 1,
+        layers: Sequence[int] = (200, 100),
+        *,
+        widths: int | Sequence[int | None] | None = None,
+        set_cardinalities: Sequence[int] = (),
+        set_widths: int | Sequence[int | None] | None = None,
+        y_range: tuple[float, float] | None = None,
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.embeddings = ColumnEmbeddings(cardinalities, widths)
+        self.set_embeddings = SetEmbeddings(set_cardinalities, set_widths)
+        self.n_continuous = n_continuous
+        self.d_out = d_out
+        self.y_range = y_range
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.continuous_norm: nn.Module = (
+            nn.BatchNorm1d(n_continuous) if batch_norm and n_continuous else nn.Identity()
+        )
+        self.d_in = self.embeddings.d_out + self.set_embeddings.d_out + n_continuous
+        if not self.d_in:
+            raise DataError("a model needs at least one column; got none")
+        parts: list[nn.Module] = []
+        d = self.d_in
+        for width in layers:
+            parts.append(nn.Linear(d, width, bias=not batch_norm))
+            parts.append(nn.ReLU(inplace=True))
+            if batch_norm:
+                parts.append(nn.BatchNorm1d(width))
+            if dropout:
+                parts.append(nn.Dropout(dropout))
+            d = width
+        parts.append(nn.Linear(d, d_out))
+        self.mlp = nn.Sequential(*parts)
+
+    def forward(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor:
+        """Raw outputs, or outputs in `y_range`."""
+        return in_range(self.mlp(self.features(x_cat, x_cont, x_sets)), self.y_range)
+
+    def features(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor:
+        """`(B, d_in)`: embeddings in column order, sets, continuous features."""
+        parts = [self.embedding_dropout(self.embeddings(x_cat))]
+        if self.set_embeddings.cardinalities or x_sets:
+            parts.append(self.set_embeddings(x_sets))
+        if self.n_continuous:
+            given = 0 if x_cont is None else x_cont.shape[1]
+            if x_cont is None or given != self.n_continuous:
+                raise DataError(
+                    f"x_cont has {given} features, but the model has {self.n_continuous}"
+                )
+            parts.append(self.continuous_norm(x_cont))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def bias_parameters(self) -> list[nn.Parameter]:
+        """Biases and norms, which weight decay leaves alone by default."""
+        return [p for p in self.parameters() if p.ndim <= 1]
+
+    def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """Which rows of which parameters belong to a categorical column."""
+        return [self.embeddings.column_rows(column)]
+
+    def column_vectors(self, column: int) -> Tensor:
+        """`(n, d)`: a categorical column's embedding."""
+        return self.embeddings.column_weight(column)
