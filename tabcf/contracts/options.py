@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     field_validator,
     model_validator,
 )
 
-__all__ = ["ModelOptions", "NoOptions", "Options"]
+__all__ = ["FromColumn", "ModelOptions", "NoOptions", "Options"]
 
 
 class Options(BaseModel):
@@ -71,3 +72,17 @@ class ModelOptions(Options):
         if value is not None and value[0] >= value[1]:
             raise ValueError(f"expected two rising numbers, got {list(value)}")
         return value
+
+
+class FromColumn(Options):
+    """A column as it is given."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    shorthand: ClassVar[str | None] = "from_"
+
+    from_: str | None = Field(default=None, alias="from")
+    """The column to read; by default the one of the same name."""
+
+    def named(self, name: str) -> Self:
+        """The same options, reading the column of that name unless they say which."""
+        return self if self.from_ else self.model_copy(update={"from_": name})

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from tabcf.contracts.definitions import LossDefinition, ModelDefinition
-from tabcf.contracts.options import ModelOptions
+from tabcf.contracts.options import FromColumn, ModelOptions
 from tabcf.contracts.table import Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.encoder import EVENT, ColumnPlan, Encoder
@@ -176,7 +176,10 @@ def column_plans(
 
 def _plan(registry: Registry, name: str, table: str, component: Component) -> ColumnPlan:
     resolved = registry.resolve("column", component)
-    return ColumnPlan(name, table, resolved.definition, resolved.options)
+    options = resolved.options
+    if isinstance(options, FromColumn):
+        options = options.named(name)
+    return ColumnPlan(name, table, resolved.definition, options)
 
 
 def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from tabcf.contracts.definitions import ColumnDefinition
-from tabcf.contracts.options import Options
+from tabcf.contracts.options import FromColumn, Options
 from tabcf.contracts.tables import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COLUMNS"]
-
-
-class FromColumn(Options):
-    """A column as it is given."""
-
-    model_config = ConfigDict(populate_by_name=True)
-    shorthand: ClassVar[str | None] = "from_"
-
-    from_: str | None = Field(default=None, alias="from")
-    """The column to read; by default the one of the same name."""
 
 
 class SetOptions(FromColumn):
@@ -50,8 +40,9 @@ def _own(name: str, options: Any) -> tuple[str, ...]:
     return (options.from_ or name,)
 
 
-def _as_given(tables: Tables, options: Any, state: Any) -> pd.Series[Any]:
-    return tables.column(state or options.from_)
+def _as_given(tables: Tables, options: FromColumn, state: Any) -> pd.Series[Any]:
+    assert options.from_ is not None
+    return tables.column(options.from_)
 
 
 def _column(output: Literal["category", "number", "set"], options: type[Options], summary: str
