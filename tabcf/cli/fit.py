@@ -1,0 +1,48 @@
+"""`tabcf fit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--data", help="Events in place of the spec's.")
+@click.option("--out", type=click.Path(path_type=Path),
+              help="Folder of the run; runs/NAME-N by default. Never overwritten.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+              help="Change a value of the spec, such as train.epochs=3.")
+@click.option("--quiet", is_flag=True, help="Print only where the run is.")
+@click.option("--json", "style", flag_value="json", help="Print the report as JSON.")
+def command(
+    spec: Path, data: str | None, out: Path | None, overrides: tuple[str, ...], quiet: bool,
+    style: str | None,
+) -> None:
+    """Train what SPEC declares, test it and save the run."""
+    import json
+
+    from tabcf.cli.progress import Shown
+    from tabcf.cli.show import show_metrics
+    from tabcf.run.fit import fit
+    from tabcf.run.folder import next_free
+    from tabcf.run.run import Run
+
+    if out is not None:
+        Run.check_free(out)
+    run = fit(spec, data, overrides=overrides, progress=None if quiet else Shown())
+    folder = run.save(out or next_free(Path("runs"), run.name))
+    if style == "json":
+        click.echo(json.dumps({"folder": str(folder), **run.report.to_json()}, indent=1))
+        return
+    if not quiet:
+        if run.report.is_interrupted:
+            click.echo("interrupted; the run holds the weights reached", err=True)
+        if run.report.test:
+            click.echo(f"test, {run.report.n_rows['test']:,} rows; fitted on "
+                       f"{run.report.fitted_on}, {run.report.cpu_seconds:.1f} CPU-s")
+            show_metrics({run.spec.model.name: run.report.test, **run.report.baselines})
+    click.echo(str(folder))

@@ -1,0 +1,23 @@
+"""`tabcf predict`."""
+
+from __future__ import annotations
+
+import click
+
+from tabcf.cli.show import formats
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("run", type=click.Path())
+@click.argument("data")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows of DATA.")
+@formats
+def command(run: str, data: str, limit: int | None, style: str | None) -> None:
+    """Print the rows of DATA with RUN's prediction as the last column."""
+    from tabcf.cli.show import show_frame
+    from tabcf.run.folder import load
+
+    frame = load(run).predict(data)
+    show_frame(frame if limit is None else frame.head(limit), style)

@@ -1,0 +1,46 @@
+"""`tabcf recommend`."""
+
+from __future__ import annotations
+
+import click
+
+from tabcf.cli.show import formats
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("run", type=click.Path())
+@click.option("--user", "users", multiple=True, help="A user's id; several are allowed.")
+@click.option("--users", "attributes", help="A file of attributes of users, new ones included.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--context", multiple=True, metavar="COLUMN=VALUE", help="An event column's value.")
+@click.option("--seen", is_flag=True, help="List what a user has had as well.")
+@formats
+def command(
+    run: str, users: tuple[str, ...], attributes: str | None, k: int, context: tuple[str, ...],
+    seen: bool, style: str | None,
+) -> None:
+    """List the items that RUN puts first for each user."""
+    from tabcf.cli.show import show_frame
+    from tabcf.data.sources import read_source
+    from tabcf.recommend.recommender import recommend
+    from tabcf.run.folder import load
+
+    if bool(users) == bool(attributes):
+        raise click.UsageError("give either --user or --users")
+    pairs = [pair.partition("=") for pair in context]
+    if any(not sign for _, sign, _ in pairs):
+        raise click.UsageError("--context: expected COLUMN=VALUE")
+    loaded = load(run)
+    frame = recommend(
+        loaded.trained,
+        read_source(attributes).frame if attributes else list(users),
+        k=k,
+        context={name: value for name, _, value in pairs},
+        exclude_seen=not seen,
+        is_text=True,
+    )
+    show_frame(frame, style)
+    if loaded.advice is not None:
+        click.echo(loaded.advice, err=True)

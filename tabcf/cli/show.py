@@ -1,0 +1,65 @@
+"""How commands print: tables on a terminal, JSON or CSV for pipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["formats", "show_frame", "show_metrics"]
+
+
+def formats(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json` and `--csv` to a command, as the argument `style`."""
+    command = click.option("--json", "style", flag_value="json", help="Print JSON.")(command)
+    return click.option("--csv", "style", flag_value="csv", help="Print CSV.")(command)
+
+
+def show_frame(frame: pd.DataFrame, style: str | None = None, *, title: str | None = None) -> None:
+    """Print a frame; numbers have four decimals on a terminal and all of them elsewhere."""
+    if style == "json":
+        click.echo(frame.to_json(orient="records", force_ascii=False, indent=1))
+        return
+    if style == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+        return
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in frame.columns:
+        is_number = frame[name].dtype.kind in "iuf"
+        table.add_column(str(name), justify="right" if is_number else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_text(value) for value in row))
+    _console().print(table)
+
+
+def show_metrics(rows: Mapping[str, Mapping[str, float]], style: str | None = None) -> None:
+    """Print metrics, one line a model or part."""
+    import pandas as pd
+
+    if style == "json":
+        click.echo(json.dumps(rows, indent=1))
+        return
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("").reset_index()
+    show_frame(frame, style)
+
+
+def _console() -> Any:
+    """A console that never cuts a table short when the output is no terminal."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
