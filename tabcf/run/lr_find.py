@@ -1,0 +1,56 @@
+"""A learning rate test of a spec, on its training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+
+from tabcf.errors import SpecError
+from tabcf.run.builtins import builtin_registry
+from tabcf.run.fit import build_model, build_objective, build_optimiser
+from tabcf.run.prepare import TRAIN, encode_split, load_events, resolve_loss
+from tabcf.run.unknown import unknown_policy
+from tabcf.spec.read import read_spec
+from tabcf.training.lr_finder import LearningRates, find_learning_rate
+
+__all__ = ["lr_find"]
+
+
+def lr_find(
+    spec: str | Path | Mapping[str, Any], data: Any = None, *, overrides: Sequence[str] = ()
+) -> LearningRates:
+    """Try learning rates from 1e-7 to 10 on a fresh model.
+
+    Args:
+        spec: A YAML file, or its content as a mapping.
+        data: Events in place of the spec's.
+        overrides: Changes of the spec, such as `"train.batch_size=64"`.
+
+    Raises:
+        SpecError: The model is solved in closed form and has no learning rate.
+    """
+    registry = builtin_registry()
+    document = read_spec(spec, registry, overrides=overrides)
+    events = load_events(document.spec, registry, data=data, folder=document.folder)
+    loss = resolve_loss(document.spec, registry, events.target)
+    if registry.get("model", document.spec.model.name).solve is not None:
+        raise SpecError([f"model: {document.spec.model.name} is solved, not trained"])
+    encoded = encode_split(document.spec, registry, events, TRAIN)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(document.spec.seed)
+        loss_module = loss.definition.build(encoded.target, loss.options)
+        model = build_model(document.spec, registry, encoded, int(loss_module.d_out))
+        objective = build_objective(
+            document.spec, loss.definition, encoded, model, loss_module,
+            masking=unknown_policy(document.spec, registry).masking,
+        )
+        return find_learning_rate(
+            model,
+            objective,
+            optimiser=build_optimiser(document.spec, encoded, model, loss_module),
+            rng=Generator().manual_seed(document.spec.seed),
+        )
