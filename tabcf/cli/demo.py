@@ -20,8 +20,13 @@ _ITEM = "Star Wars"
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
-              help="Where the two runs are saved.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where the two runs are saved.",
+)
 @click.option("--quiet", is_flag=True, help="No line an epoch.")
 def command(out: Path, quiet: bool) -> None:
     """Fit two recommenders on MovieLens 100K and show what they learnt."""

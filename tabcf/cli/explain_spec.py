@@ -11,8 +11,13 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("spec", type=click.Path())
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Change a value, such as train.epochs=3.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value, such as train.epochs=3.",
+)
 @formats
 def command(spec: str, overrides: tuple[str, ...], style: str | None) -> None:
     """Show every value of SPEC and where it comes from."""

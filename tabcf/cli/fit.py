@@ -12,14 +12,26 @@ __all__ = ["command"]
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--data", help="Events in place of the spec's.")
-@click.option("--out", type=click.Path(path_type=Path),
-              help="Folder of the run; runs/NAME-N by default. Never overwritten.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Change a value of the spec, such as train.epochs=3.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run; runs/NAME-N by default. Never overwritten.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the spec, such as train.epochs=3.",
+)
 @click.option("--quiet", is_flag=True, help="Print only where the run is.")
 @click.option("--json", "style", flag_value="json", help="Print the report as JSON.")
 def command(
-    spec: Path, data: str | None, out: Path | None, overrides: tuple[str, ...], quiet: bool,
+    spec: Path,
+    data: str | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
     style: str | None,
 ) -> None:
     """Train what SPEC declares, test it and save the run."""
@@ -42,7 +54,9 @@ def command(
         if run.report.is_interrupted:
             click.echo("interrupted; the run holds the weights reached", err=True)
         if run.report.test:
-            click.echo(f"test, {run.report.n_rows['test']:,} rows; fitted on "
-                       f"{run.report.fitted_on}, {run.report.cpu_seconds:.1f} CPU-s")
+            click.echo(
+                f"test, {run.report.n_rows['test']:,} rows; fitted on "
+                f"{run.report.fitted_on}, {run.report.cpu_seconds:.1f} CPU-s"
+            )
             show_metrics({run.spec.model.name: run.report.test, **run.report.baselines})
     click.echo(str(folder))

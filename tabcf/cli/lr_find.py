@@ -14,8 +14,9 @@ __all__ = ["command"]
 @click.command()
 @click.argument("spec", type=click.Path())
 @click.option("--data", help="Events in place of the spec's.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Change a value of the spec.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the spec."
+)
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curve into a PNG or SVG.")
 @formats
 def command(

@@ -18,8 +18,13 @@ __all__ = ["command"]
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
 @formats
 def command(
-    run: str, users: tuple[str, ...], attributes: str | None, k: int, context: tuple[str, ...],
-    seen: bool, style: str | None,
+    run: str,
+    users: tuple[str, ...],
+    attributes: str | None,
+    k: int,
+    context: tuple[str, ...],
+    seen: bool,
+    style: str | None,
 ) -> None:
     """List the items that RUN puts first for each user."""
     from tabcf.cli.show import show_frame

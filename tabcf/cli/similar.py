@@ -16,8 +16,12 @@ __all__ = ["command"]
 @click.option("--item", help="An item's id.")
 @click.option("--user", help="A user's id.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1))
-@click.option("--metric", type=click.Choice(["cosine", "dot", "euclidean"]), default="cosine",
-              show_default=True)
+@click.option(
+    "--metric",
+    type=click.Choice(["cosine", "dot", "euclidean"]),
+    default="cosine",
+    show_default=True,
+)
 @formats
 def command(
     run: str, item: str | None, user: str | None, k: int, metric: Any, style: str | None

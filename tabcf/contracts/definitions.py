@@ -126,7 +126,8 @@ class SplitDefinition(Definition):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleDefinition(Definition):
     """A schedule: `build(options)` maps progress in [0, 1] to factors of the learning rate and
-    to the optimiser's first beta (None leaves that as it is)."""
+    to the optimiser's first beta (None leaves that as it is).
+    """
 
     build: Callable[[Any], Callable[[float], tuple[float, float | None]]]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tabcf.contracts.inputs import Bag, Inputs
+    from tabcf.contracts.inputs import Inputs
 
 __all__ = ["EntityTable", "Table"]
 

@@ -104,7 +104,8 @@ def ranking_metrics(
         is_relevant = torch.zeros(len(scores), n_items + 1, dtype=torch.bool)
         bag = relevant.of_users(users[block])
         row_of_value = torch.repeat_interleave(
-            torch.arange(len(scores)), torch.diff(bag.offsets, append=torch.tensor([len(bag.values)]))
+            torch.arange(len(scores)),
+            torch.diff(bag.offsets, append=torch.tensor([len(bag.values)])),
         )
         is_relevant[row_of_value, bag.values.long() - 1] = True
         # Column -1, an empty place in a short list, reads the last column, which is never true.

@@ -60,8 +60,10 @@ class CollabNN(nn.Module):
     ) -> Tensor:
         """Outputs for pairs."""
         if x_cat.shape[1] != 2 or x_sets or (x_cont is not None and x_cont.shape[1]):
-            raise DataError("CollabNN takes one user and one item column and nothing else; "
-                            "use EmbeddingNN for more columns")
+            raise DataError(
+                "CollabNN takes one user and one item column and nothing else; "
+                "use EmbeddingNN for more columns"
+            )
         vectors = torch.cat([self.users[x_cat[:, 0]], self.items[x_cat[:, 1]]], 1)
         return in_range(self.layers(vectors), self.y_range)
 

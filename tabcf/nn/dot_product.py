@@ -88,8 +88,14 @@ class DotProduct(nn.Module):
         self.user, self.item = user, item
         self.dropout = nn.Dropout(dropout)
         self.sides = Sides.of(
-            len(self.cardinalities), n_continuous, len(self.set_cardinalities),
-            user=user, item=item, cat=cat_sides, cont=cont_sides, sets=set_sides,
+            len(self.cardinalities),
+            n_continuous,
+            len(self.set_cardinalities),
+            user=user,
+            item=item,
+            cat=cat_sides,
+            cont=cont_sides,
+            sets=set_sides,
         )
         # One table: first the rows of all categorical columns, column after column.
         starts = torch.tensor([0, *self.cardinalities[:-1]]).cumsum(0)
@@ -137,7 +143,9 @@ class DotProduct(nn.Module):
                 f"{len(self.set_cardinalities)}"
             )
         inputs = Inputs(x_cat, x_cont, tuple(x_sets or ()))
-        everything = tuple(range(n) for n in (x_cat.shape[1], self.n_continuous, len(inputs.x_sets)))
+        everything = tuple(
+            range(n) for n in (x_cat.shape[1], self.n_continuous, len(inputs.x_sets))
+        )
         raw = self._terms(inputs, everything).inner
         if self.has_biases:
             raw = raw + self.global_bias

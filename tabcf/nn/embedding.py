@@ -189,9 +189,7 @@ class SetEmbeddings(nn.Module):
 def pooled(bag: Bag, table: Tensor, *, norm: str) -> Tensor:
     """`(B, d)`: each row's values summed, over √n or n of them."""
     offsets = bag.offsets.to(bag.values.dtype)
-    total = F.embedding_bag(
-        bag.values, table, offsets, mode="sum", per_sample_weights=bag.weights
-    )
+    total = F.embedding_bag(bag.values, table, offsets, mode="sum", per_sample_weights=bag.weights)
     ends = torch.cat([offsets[1:], offsets.new_tensor([len(bag.values)])])
     count = (ends - offsets).clamp_min(1).to(total.dtype).unsqueeze(1)
     return total / (count.sqrt() if norm == "sqrt" else count)

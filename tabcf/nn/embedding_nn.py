@@ -84,8 +84,14 @@ class EmbeddingNN(TabularModel):
         )
         self.user, self.item = user, item
         self.sides = Sides.of(
-            len(self.embeddings.cardinalities), n_continuous, len(set_cardinalities),
-            user=user, item=item, cat=cat_sides, cont=cont_sides, sets=set_sides,
+            len(self.embeddings.cardinalities),
+            n_continuous,
+            len(set_cardinalities),
+            user=user,
+            item=item,
+            cat=cat_sides,
+            cont=cont_sides,
+            sets=set_sides,
         )
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:

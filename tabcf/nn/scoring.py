@@ -10,7 +10,9 @@ from tabcf.contracts.inputs import Bag, Inputs, Query
 __all__ = ["score_by_pairs"]
 
 
-def score_by_pairs(model: nn.Module, query: Query, items: Inputs, *, block: int = 1 << 15) -> Tensor:
+def score_by_pairs(
+    model: nn.Module, query: Query, items: Inputs, *, block: int = 1 << 15
+) -> Tensor:
     """`(B, I, d_out)` by the model's forward over expanded pairs, some users at a time.
 
     Columns are ordered user, item, event within each argument of `forward`, so that the sides
@@ -35,7 +37,9 @@ def score_by_pairs(model: nn.Module, query: Query, items: Inputs, *, block: int 
 
 def _take(inputs: Inputs, rows: Tensor) -> Inputs:
     rows = rows.to(inputs.x_cat.device)
-    return Inputs(inputs.x_cat[rows], inputs.x_cont[rows], tuple(_bag(b, rows) for b in inputs.x_sets))
+    return Inputs(
+        inputs.x_cat[rows], inputs.x_cont[rows], tuple(_bag(b, rows) for b in inputs.x_sets)
+    )
 
 
 def _bag(bag: Bag, rows: Tensor) -> Bag:

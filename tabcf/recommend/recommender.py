@@ -13,7 +13,7 @@ from torch import Generator
 
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.data.batches import select
-from tabcf.data.sources import Source, source_of_frame
+from tabcf.data.sources import source_of_frame
 from tabcf.errors import DataError
 from tabcf.metrics.ranking import rank_items
 from tabcf.recommend.scores import score_blocks

@@ -72,8 +72,9 @@ class Trained:
         """Raise unless the run has both users and items."""
         missing = [name for name in ("user", "item") if name not in self.encoder.entities]
         if missing:
-            raise RunError(f"{what} needs the entities user and item; missing: "
-                           f"{', '.join(missing)}")
+            raise RunError(
+                f"{what} needs the entities user and item; missing: {', '.join(missing)}"
+            )
 
 
 def ranking_value(decoded: dict[str, Tensor]) -> Tensor:

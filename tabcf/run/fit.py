@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +113,7 @@ def fit_events(
     report = FitReport(
         fitted_on=fitted_on,
         n_rows={
-            part: events.count(number)
-            for number, part in enumerate(("train", "valid", "test"))
+            part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
         },
         valid=valid,
         test=_measure(trained, events, TEST, metrics, encoded.history),
@@ -230,15 +228,26 @@ def build_objective(
     if definition.form == "catalogue":
         if encoded.encoder.layout.has_event_columns:
             raise SpecError(
-                [f"loss: {definition.name} scores a user's whole catalogue at once, where an event "
-                 "has no columns of its own; leave out `columns` and further entities"]
+                [
+                    f"loss: {definition.name} scores a user's whole catalogue at once, where an event "
+                    "has no columns of its own; leave out `columns` and further entities"
+                ]
             )
         return CatalogueObjective(
-            encoded.train, model, loss, batch_size=batch_size, masking=masking,
+            encoded.train,
+            model,
+            loss,
+            batch_size=batch_size,
+            masking=masking,
             device=device_or_none,
         )
     return PointwiseObjective(
-        encoded.train, model, loss, batch_size=batch_size, masking=masking, l2=spec.train.l2,
+        encoded.train,
+        model,
+        loss,
+        batch_size=batch_size,
+        masking=masking,
+        l2=spec.train.l2,
         device=device_or_none,
     )
 
@@ -251,15 +260,19 @@ def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Mod
     unknown = sorted(set(by_column) - set(names))
     if unknown:
         raise SpecError(
-            [f"train.weight_decay: no column '{unknown[0]}' with an embedding; known: default, "
-             f"{', '.join(names)}"]
+            [
+                f"train.weight_decay: no column '{unknown[0]}' with an embedding; known: default, "
+                f"{', '.join(names)}"
+            ]
         )
     columns = {}
     if by_column:
         if not isinstance(model, ColumnRows):
             raise SpecError(
-                [f"train.weight_decay: {spec.model.name} cannot decay columns apart; give one "
-                 "number"]
+                [
+                    f"train.weight_decay: {spec.model.name} cannot decay columns apart; give one "
+                    "number"
+                ]
             )
         columns = {name: model.column_rows(names.index(name)) for name in by_column}
     parameters = [*model.parameters(), *loss.parameters()]
@@ -303,8 +316,10 @@ def check_early_stopping(spec: Spec, events: Events) -> None:
     """Raise if training is to be stopped by rows that do not exist."""
     if spec.train.early_stopping is not None and not events.count(VALID):
         raise SpecError(
-            ["train.early_stopping: needs a validation part, and the split leaves none; "
-             "give the split a `valid` share"]
+            [
+                "train.early_stopping: needs a validation part, and the split leaves none; "
+                "give the split a `valid` share"
+            ]
         )
 
 
@@ -340,9 +355,7 @@ def _early_stop(spec: Spec, metrics: Sequence[Metric]) -> EarlyStop | None:
     if rule is None or not metrics:
         return None
     first = metrics[0]
-    return EarlyStop(
-        first.name, first.definition.is_higher_better, rule.patience, rule.min_delta
-    )
+    return EarlyStop(first.name, first.definition.is_higher_better, rule.patience, rule.min_delta)
 
 
 def _encode_part(encoded: Encoded, events: Events, part: int) -> Any:

@@ -1,13 +1,13 @@
 """A run as a folder: JSON, Parquet and safetensors; loading it runs no code.
 
-    spec.json               the spec with all its values
-    encoder.json            vocabularies, scales, the target
-    entities/NAME.parquet   attributes, ids and counts of users, items and others
-    interactions.parquet    which items each user had in training
-    weights.safetensors     the model's weights and the loss's
-    report.json             metrics, baselines, the course of the training
-    environment.json        versions that it was made with
-    manifest.json           format version, and size and SHA-256 of all others
+spec.json               the spec with all its values
+encoder.json            vocabularies, scales, the target
+entities/NAME.parquet   attributes, ids and counts of users, items and others
+interactions.parquet    which items each user had in training
+weights.safetensors     the model's weights and the loss's
+report.json             metrics, baselines, the course of the training
+environment.json        versions that it was made with
+manifest.json           format version, and size and SHA-256 of all others
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -70,7 +69,7 @@ def save(run: Run, folder: Path) -> Path:
         _write(run, scratch)
         scratch.chmod(0o755)
         try:
-            os.rename(scratch, folder)
+            Path(scratch).rename(folder)
         except OSError:
             raise RunError(f"{folder}: already exists; runs are never overwritten") from None
     except BaseException:
@@ -162,7 +161,9 @@ def load(folder: str | Path) -> Run:
     if (folder / "interactions.parquet").exists():
         pairs = pd.read_parquet(folder / "interactions.parquet")
         history = History.of_pairs(
-            pairs["user_row"].to_numpy(), pairs["item_row"].to_numpy(), len(encoder.entities["user"])
+            pairs["user_row"].to_numpy(),
+            pairs["item_row"].to_numpy(),
+            len(encoder.entities["user"]),
         )
     loss = resolve_loss(spec, registry, target)
     definition, options = registry.resolve("model", spec.model)

@@ -45,7 +45,11 @@ def lr_find(
         loss_module = loss.definition.build(encoded.target, loss.options)
         model = build_model(document.spec, registry, encoded, int(loss_module.d_out))
         objective = build_objective(
-            document.spec, loss.definition, encoded, model, loss_module,
+            document.spec,
+            loss.definition,
+            encoded,
+            model,
+            loss_module,
             masking=unknown_policy(document.spec, registry).masking,
         )
         return find_learning_rate(

@@ -111,9 +111,7 @@ def load_events(
     has_pair = {"user", "item"} <= set(spec.entities)
     if has_pair:
         pair = spec.entities["user"].id, spec.entities["item"].id
-        source = merge_duplicates(
-            source, pair, rule=spec.duplicates, target=spec.target.column
-        )
+        source = merge_duplicates(source, pair, rule=spec.duplicates, target=spec.target.column)
     positive = is_positive(source, spec.target.implicit.positive if spec.target.implicit else None)
     target = _target(spec, registry, source)
     guesses: tuple[ColumnGuess, ...] = ()
@@ -203,35 +201,42 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
     model: ModelDefinition = registry.get("model", spec.model.name)
     if target.kind not in model.targets:
         fitting = [
-            name for name in registry.names("model")
+            name
+            for name in registry.names("model")
             if target.kind in registry.get("model", name).targets
         ]
         raise SpecError(
-            [f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that can: "
-             f"{', '.join(fitting)}"]
+            [
+                f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that can: "
+                f"{', '.join(fitting)}"
+            ]
         )
     default = {
-        "regression": "mse", "rating": "mse", "binary": "bce", "classes": "cross_entropy",
+        "regression": "mse",
+        "rating": "mse",
+        "binary": "bce",
+        "classes": "cross_entropy",
         "implicit": "softmax",
     }[target.kind]
     loss = registry.resolve("loss", spec.loss or Component.model_validate(default))
     definition: LossDefinition = loss.definition
     if target.kind not in definition.targets:
         fitting = [
-            name for name in registry.names("loss")
+            name
+            for name in registry.names("loss")
             if target.kind in registry.get("loss", name).targets
         ]
         raise SpecError(
-            [f"loss: {definition.name} takes targets of kind "
-             f"{', '.join(sorted(definition.targets))}, and '{', '.join(target.columns)}' is "
-             f"'{target.kind}'; losses that take it: {', '.join(fitting)}"]
+            [
+                f"loss: {definition.name} takes targets of kind "
+                f"{', '.join(sorted(definition.targets))}, and '{', '.join(target.columns)}' is "
+                f"'{target.kind}'; losses that take it: {', '.join(fitting)}"
+            ]
         )
     return loss
 
 
-def encode_split(
-    spec: Spec, registry: Registry, events: Events, *parts: int
-) -> Encoded:
+def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) -> Encoded:
     """Fit the encoder on some parts' rows and encode them."""
     learnable = events.learnable(*parts)
     encoder = Encoder.fit(learnable, events.plans, entities=events.entities)

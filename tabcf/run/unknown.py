@@ -40,9 +40,7 @@ def unknown_policy(spec: Spec, registry: Registry) -> UnknownPolicy:
 
 
 @torch.no_grad()
-def write_mean_rows(
-    model: nn.Module, encoder: Encoder, train: Table, *, strength: float
-) -> None:
+def write_mean_rows(model: nn.Module, encoder: Encoder, train: Table, *, strength: float) -> None:
     """Write the count-shrunken mean of each column's rows into its row 0.
 
     A row with n training events counts n / (n + strength): rows that training hardly moved say
@@ -57,9 +55,7 @@ def write_mean_rows(
     ]
     for inputs in batches_in_order(train, 1 << 16):
         for column in range(n_columns):
-            counts[column] += torch.bincount(
-                inputs.x_cat[:, column], minlength=len(counts[column])
-            )
+            counts[column] += torch.bincount(inputs.x_cat[:, column], minlength=len(counts[column]))
     for column in range(n_columns):
         count = counts[column]
         count[0] = 0

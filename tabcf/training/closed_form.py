@@ -61,7 +61,11 @@ class BiasModel(nn.Module):
     item_bias: Tensor
 
     def __init__(
-        self, layout: Layout, *, damping_user: float = 15.0, damping_item: float = 10.0,
+        self,
+        layout: Layout,
+        *,
+        damping_user: float = 15.0,
+        damping_item: float = 10.0,
         sweeps: int = 10,
     ) -> None:
         super().__init__()

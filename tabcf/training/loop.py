@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Generator, Tensor, nn
 
 from tabcf.errors import TrainingError

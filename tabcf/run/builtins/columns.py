@@ -45,8 +45,9 @@ def _as_given(tables: Tables, options: FromColumn, state: Any) -> pd.Series[Any]
     return tables.column(options.from_)
 
 
-def _column(output: Literal["category", "number", "set"], options: type[Options], summary: str
-            ) -> ColumnDefinition:
+def _column(
+    output: Literal["category", "number", "set"], options: type[Options], summary: str
+) -> ColumnDefinition:
     return ColumnDefinition(
         name=output,
         options=options,

@@ -183,7 +183,11 @@ def _collab_nn(
             raise SpecError(["model.collab_nn.widths: expected the keys user and item"])
         widths = (options.widths["user"], options.widths["item"])
     return CollabNN(
-        n_users, n_items, widths=widths, n_hidden=options.n_hidden, y_range=options.y_range,
+        n_users,
+        n_items,
+        widths=widths,
+        n_hidden=options.n_hidden,
+        y_range=options.y_range,
         d_out=d_out,
     )
 
@@ -197,9 +201,7 @@ def _mean(layout: Layout, target: TargetInfo, d_out: int, options: NoOptions) ->
 def _bias(layout: Layout, target: TargetInfo, d_out: int, options: BiasOptions) -> nn.Module:
     from tabcf.training.closed_form import BiasModel
 
-    return BiasModel(
-        layout, damping_user=options.damping_user, damping_item=options.damping_item
-    )
+    return BiasModel(layout, damping_user=options.damping_user, damping_item=options.damping_item)
 
 
 def _popular(layout: Layout, target: TargetInfo, d_out: int, options: NoOptions) -> nn.Module:

@@ -128,9 +128,7 @@ def _leave_last_out(
     from tabcf.data.splits import leave_last_out_split
 
     user = _role(roles, "user", "leave_last_out")
-    return leave_last_out_split(
-        events, user=user, time=o.column, n_valid=o.valid, n_test=o.test
-    )
+    return leave_last_out_split(events, user=user, time=o.column, n_valid=o.valid, n_test=o.test)
 
 
 def _kfold(events: _Frame, roles: _Roles, o: KFoldOptions, rng: np.random.Generator) -> np.ndarray:
@@ -169,9 +167,7 @@ def _role(roles: _Roles, role: str, split: str) -> str:
 
 
 SPLITS = (
-    SplitDefinition(
-        name="random", options=Shares, summary="Rows at random.", assign=_random
-    ),
+    SplitDefinition(name="random", options=Shares, summary="Rows at random.", assign=_random),
     SplitDefinition(
         name="stratified",
         options=StratifiedOptions,
