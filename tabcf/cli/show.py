@@ -46,7 +46,7 @@ def show_metrics(rows: Mapping[str, Mapping[str, float]], style: str | None = No
     if style == "json":
         click.echo(json.dumps(rows, indent=1))
         return
-    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("").reset_index()
+    frame = pd.DataFrame.from_dict({**rows}, orient="index").rename_axis("").reset_index()
     show_frame(frame, style)
 
 

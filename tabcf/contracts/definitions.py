@@ -125,8 +125,9 @@ class SplitDefinition(Definition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleDefinition(Definition):
-    """A schedule: `build(options)` maps progress in [0, 1] to factors of the learning rate and
-    to the optimiser's first beta (None leaves that as it is).
+    """A schedule: `build(options)` gives a function of progress in [0, 1].
+
+    It returns a factor of the learning rate, and the optimiser's first beta or None.
     """
 
     build: Callable[[Any], Callable[[float], tuple[float, float | None]]]

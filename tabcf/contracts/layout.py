@@ -61,8 +61,12 @@ class Layout:
     @property
     def has_event_columns(self) -> bool:
         """Whether any column belongs to the event itself."""
-        columns = (*self.categorical, *self.continuous, *self.sets)
-        return any(column.side == "event" for column in columns)
+        sides = [
+            *(column.side for column in self.categorical),
+            *(column.side for column in self.continuous),
+            *(column.side for column in self.sets),
+        ]
+        return "event" in sides
 
     def _position(self, entity: str) -> int | None:
         for position, column in enumerate(self.categorical):

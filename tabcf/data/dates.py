@@ -42,8 +42,10 @@ def dates(series: pd.Series[Any], *, timezone: str = "UTC") -> pd.Series[Any]:
 def date_part(series: pd.Series[Any], part: DatePart, *, timezone: str = "UTC") -> pd.Series[Any]:
     """One part of each date as a whole number, missing where the date is; Monday is weekday 0."""
     found = dates(series, timezone=timezone).dt
+    values: pd.Series[Any]
     if part == "is_weekend":
-        values = (found.weekday >= 5).astype("Int64").where(series.notna())
+        values = (found.day_of_week >= 5).astype("Int64").where(series.notna())
     else:
-        values = getattr(found, part).astype("Int64")
+        attribute = "day_of_week" if part == "weekday" else part
+        values = getattr(found, attribute).astype("Int64")
     return values

@@ -62,9 +62,7 @@ def _constant(train: pd.DataFrame, uses: Mapping[str, str]) -> Iterator[str]:
             yield f"column '{column}' has one value in all training rows and says nothing"
 
 
-def _duplicates(
-    frame: pd.DataFrame, part: np.ndarray, uses: Mapping[str, str]
-) -> Iterator[str]:
+def _duplicates(frame: pd.DataFrame, part: np.ndarray, uses: Mapping[str, str]) -> Iterator[str]:
     ids = {use: column for column, use in uses.items()}
     if "id of user" not in ids or "id of item" not in ids:
         return

@@ -215,9 +215,7 @@ class Encoder:
     def _plans(self, table: str) -> list[ColumnPlan]:
         return [fitted.plan for fitted in self._columns if fitted.plan.table == table]
 
-    def _tables(
-        self, here: str, events: pd.DataFrame, rows: Mapping[str, np.ndarray]
-    ) -> Tables:
+    def _tables(self, here: str, events: pd.DataFrame, rows: Mapping[str, np.ndarray]) -> Tables:
         frames = {name: entity.with_blank_row().frame for name, entity in self.entities.items()}
         return Tables(here, events, frames, rows)
 

@@ -62,9 +62,7 @@ def source_of_frame(data: Any, *, name: str = "data") -> Source:
     """Take a pandas frame, or anything with `to_pandas()` such as a polars or Arrow table."""
     if not isinstance(data, pd.DataFrame):
         if not hasattr(data, "to_pandas"):
-            raise DataError(
-                f"{name}: expected a data frame or a path, got {type(data).__name__}"
-            )
+            raise DataError(f"{name}: expected a data frame or a path, got {type(data).__name__}")
         data = data.to_pandas()
     names = [str(column) for column in data.columns]
     if len(set(names)) != len(names):
@@ -124,7 +122,7 @@ def _files(source: str, folder: Path, where: str) -> list[Path]:
             raise DataError(f"{where}: no data files in the folder '{source}' (known: {kinds})")
         return found
     if glob.has_magic(source):
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - the pattern may be absolute
         if not found:
             raise DataError(f"{where}: no file matches '{source}' in {folder.resolve()}")
         return found
@@ -230,8 +228,9 @@ def _to_pandas(array: pa.Array) -> pd.Series[Any]:
     import pyarrow as pa
 
     if pa.types.is_integer(array.type) and array.null_count:
-        return array.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    return array.to_pandas()
+        types = {pa.int64(): pd.Int64Dtype()}
+        return pd.Series(array.to_pandas(types_mapper=types.get))
+    return pd.Series(array.to_pandas())
 
 
 def _read_parquet(path: Path, name: str) -> Source:

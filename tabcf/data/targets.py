@@ -53,8 +53,9 @@ def fit_target(
         info = TargetInfo("rating", tuple(names), tuple(float(level) for level in levels))
         _on_levels(series, source, info)
         return info
-    return TargetInfo("regression", tuple(names), center=(0.0,) * len(names),
-                      scale=(1.0,) * len(names))
+    return TargetInfo(
+        "regression", tuple(names), center=(0.0,) * len(names), scale=(1.0,) * len(names)
+    )
 
 
 def scaled(info: TargetInfo, source: Source) -> TargetInfo:
@@ -117,8 +118,9 @@ def _fit_classes(series: pd.Series[Any], source: Source) -> TargetInfo:
             f"{source.name}: target '{series.name}': expected numbers, or text of at most "
             f"{_MOST_CLASSES:,} classes, got {len(labels):,} different texts such as {labels[0]!r}"
         )
-    return TargetInfo("binary" if len(labels) == 2 else "classes", (str(series.name),),
-                      labels=labels)
+    return TargetInfo(
+        "binary" if len(labels) == 2 else "classes", (str(series.name),), labels=labels
+    )
 
 
 def _encode_classes(info: TargetInfo, source: Source) -> Tensor:

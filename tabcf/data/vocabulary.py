@@ -75,7 +75,8 @@ class Vocabulary:
 
     @cached_property
     def _pandas_index(self) -> pd.Index[Any]:
-        return pd.Index(self.values)
+        index: pd.Index[Any] = pd.Index(self.values)
+        return index
 
     @cached_property
     def _index_by_value(self) -> dict[Any, int]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
 
 from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.table import Table
 from tabcf.data.encoder import Encoder
 from tabcf.evaluation.evaluate import Metric, evaluate
-from tabcf.losses import MSE, Softmax
+from tabcf.losses import MSE, Loss, Softmax
 from tabcf.recommend.trained import History, Trained
 from tabcf.training.closed_form import EASE, BiasModel, MeanModel, PopularModel
 
 __all__ = ["baseline_metrics"]
+
+_Baseline = MeanModel | BiasModel | PopularModel | EASE
 
 # EASE takes time with the cube of the catalogue: seconds up to here.
 _MOST_ITEMS_FOR_EASE = 5_000
@@ -36,7 +38,8 @@ def baseline_metrics(
     """
     found = {}
     for name, model, loss in _baselines(problem):
-        model.solve(problem)
+        with torch.no_grad():
+            model.solve(problem)
         model.eval()
         trained = Trained(encoder, model, loss, problem.target, history, seed)
         usable = [m for m in metrics if _says_something(m, model)]
@@ -44,16 +47,16 @@ def baseline_metrics(
     return found
 
 
-def _says_something(metric: Metric, model: nn.Module) -> bool:
+def _says_something(metric: Metric, model: _Baseline) -> bool:
     """The mean orders nothing."""
     return not (metric.k is not None and isinstance(model, MeanModel))
 
 
-def _baselines(problem: FitProblem) -> list[tuple[str, nn.Module, nn.Module]]:
+def _baselines(problem: FitProblem) -> list[tuple[str, _Baseline, Loss]]:
     layout, target = problem.layout, problem.target
     has_pair = layout.user is not None and layout.item is not None
     if target.kind in ("regression", "rating"):
-        found: list[tuple[str, nn.Module, nn.Module]] = []
+        found: list[tuple[str, _Baseline, Loss]] = []
         if len(target.columns) == 1:
             found.append(("global mean", MeanModel(), MSE(target)))
             if has_pair:

@@ -31,8 +31,8 @@ def bias_table(
         RunError: The model has no biases, or the run no such entity.
     """
     if entity not in trained.encoder.entities:
-        known = ", ".join(trained.encoder.entities) or "none"
-        raise RunError(f"this run has no entity '{entity}'; known: {known}")
+        names = ", ".join(trained.encoder.entities) or "none"
+        raise RunError(f"this run has no entity '{entity}'; known: {names}")
     if not isinstance(trained.model, ColumnBiases):
         raise RunError(
             f"{type(trained.model).__name__} learns no biases; dot_product_bias and bias do"

@@ -24,7 +24,7 @@ def embedding_width(cardinality: int) -> int:
         >>> embedding_width(944), embedding_width(1683)
         (74, 102)
     """
-    return min(600, round(1.6 * cardinality**0.56))
+    return min(600, int(round(1.6 * cardinality**0.56)))
 
 
 def resolve_widths(
@@ -183,7 +183,8 @@ class SetEmbeddings(nn.Module):
         given = tuple(bags or ())
         if len(given) != len(columns):
             raise DataError(f"x_sets has {len(given)} set columns, expected {len(columns)}")
-        return [pooled(b, self.tables[c], norm=self._norm) for b, c in zip(given, columns)]
+        tables = [self.tables[column] for column in columns]
+        return [pooled(b, t, norm=self._norm) for b, t in zip(given, tables, strict=True)]
 
 
 def pooled(bag: Bag, table: Tensor, *, norm: str) -> Tensor:

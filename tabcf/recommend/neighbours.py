@@ -95,6 +95,7 @@ def _closeness(vectors: Tensor, one: Tensor, metric: Closeness) -> Tensor:
     if metric == "dot":
         return vectors @ one
     if metric == "euclidean":
-        return -torch.linalg.vector_norm(vectors - one, dim=1)
-    norms = torch.linalg.vector_norm(vectors, dim=1) * torch.linalg.vector_norm(one)
+        distance: Tensor = torch.linalg.vector_norm(vectors - one, dim=1)
+        return -distance
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1) * torch.linalg.vector_norm(one)
     return (vectors @ one) / norms.clamp_min(1e-12)

@@ -13,6 +13,7 @@ from tabcf.contracts.inputs import Bag
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.encoder import Encoder
 from tabcf.errors import RunError
+from tabcf.losses.loss import Loss
 
 __all__ = ["History", "Trained", "ranking_value"]
 
@@ -57,7 +58,7 @@ class Trained:
 
     encoder: Encoder
     model: nn.Module
-    loss: nn.Module
+    loss: Loss
     target: TargetInfo
     history: History | None = None
     seed: int = 0

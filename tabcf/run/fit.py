@@ -229,8 +229,8 @@ def build_objective(
         if encoded.encoder.layout.has_event_columns:
             raise SpecError(
                 [
-                    f"loss: {definition.name} scores a user's whole catalogue at once, where an event "
-                    "has no columns of its own; leave out `columns` and further entities"
+                    f"loss: {definition.name} scores a user's whole catalogue at once, where an "
+                    "event has no columns of its own; leave out `columns` and further entities"
                 ]
             )
         return CatalogueObjective(

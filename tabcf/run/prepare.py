@@ -207,8 +207,8 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
         ]
         raise SpecError(
             [
-                f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that can: "
-                f"{', '.join(fitting)}"
+                f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that "
+                f"can: {', '.join(fitting)}"
             ]
         )
     default = {

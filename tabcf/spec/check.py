@@ -100,9 +100,12 @@ def _model_needs(draft: _Draft) -> Said:
     if model is not None and not model.needs <= given:
         missing = ", ".join(sorted(model.needs - given, reverse=True))
         others = draft.names("model", lambda other: other.needs <= given)
-        yield ("model",), (
-            f"{model.name} needs the entities {_listed(model.needs)}; missing: {missing}; "
-            f"models that do without: {others}"
+        yield (
+            ("model",),
+            (
+                f"{model.name} needs the entities {_listed(model.needs)}; missing: {missing}; "
+                f"models that do without: {others}"
+            ),
         )
 
 
@@ -111,9 +114,12 @@ def _model_target(draft: _Draft) -> Said:
     kinds = possible_kinds(draft.spec.target)
     if model is not None and not model.targets & kinds:
         others = draft.names("model", lambda other: bool(other.targets & kinds))
-        yield ("model",), (
-            f"{model.name} learns {_listed(model.targets)} targets, and this one is "
-            f"{_kind_in_words(draft.spec.target)}; models that fit: {others}"
+        yield (
+            ("model",),
+            (
+                f"{model.name} learns {_listed(model.targets)} targets, and this one is "
+                f"{_kind_in_words(draft.spec.target)}; models that fit: {others}"
+            ),
         )
 
 
@@ -122,9 +128,12 @@ def _loss_target(draft: _Draft) -> Said:
     kinds = possible_kinds(draft.spec.target)
     if loss is not None and not loss.targets & kinds:
         others = draft.names("loss", lambda other: bool(other.targets & kinds))
-        yield ("loss",), (
-            f"{loss.name} takes {_listed(loss.targets)} targets, and this one is "
-            f"{_kind_in_words(draft.spec.target)}; losses that fit: {others}"
+        yield (
+            ("loss",),
+            (
+                f"{loss.name} takes {_listed(loss.targets)} targets, and this one is "
+                f"{_kind_in_words(draft.spec.target)}; losses that fit: {others}"
+            ),
         )
 
 
@@ -134,9 +143,12 @@ def _metric_target(draft: _Draft) -> Said:
         metric: MetricDefinition | None = draft.definition("metric", component)
         if metric is not None and not metric.targets & kinds:
             others = draft.names("metric", lambda other: bool(other.targets & kinds))
-            yield ("metrics", position), (
-                f"{metric.name} measures {_listed(metric.targets)} targets, and this one is "
-                f"{_kind_in_words(draft.spec.target)}; metrics that fit: {others}"
+            yield (
+                ("metrics", position),
+                (
+                    f"{metric.name} measures {_listed(metric.targets)} targets, and this one is "
+                    f"{_kind_in_words(draft.spec.target)}; metrics that fit: {others}"
+                ),
             )
 
 
@@ -144,17 +156,21 @@ def _metric_needs(draft: _Draft) -> Said:
     for position, component in enumerate(draft.spec.metrics or ()):
         metric: MetricDefinition | None = draft.definition("metric", component)
         if metric is not None and metric.is_ranking and not draft.spec.entities.keys() >= _ROLES:
-            yield ("metrics", position), (
-                f"{metric.name} ranks items for users; it needs the entities user and item"
+            yield (
+                ("metrics", position),
+                (f"{metric.name} ranks items for users; it needs the entities user and item"),
             )
 
 
 def _closed_form(draft: _Draft) -> Said:
     model: ModelDefinition | None = draft.definition("model", draft.spec.model)
     if model is not None and model.solve is not None and draft.spec.loss is not None:
-        yield ("loss",), (
-            f"{model.name} is solved in closed form, so there is no loss to choose; "
-            "leave out `loss`"
+        yield (
+            ("loss",),
+            (
+                f"{model.name} is solved in closed form, so there is no loss to choose; "
+                "leave out `loss`"
+            ),
         )
 
 
@@ -167,10 +183,13 @@ def _catalogue(draft: _Draft) -> Said:
     others = draft.spec.entities.keys() - _ROLES
     if draft.spec.columns or others:
         held = "`columns`" if draft.spec.columns else f"the entity {_listed(others)}"
-        yield ("loss",), (
-            f"{loss.name} scores a user's whole catalogue at once, and an item that nobody chose "
-            f"has no event to take {held} from; leave that out, or move what belongs to a user "
-            "or an item into `entities`"
+        yield (
+            ("loss",),
+            (
+                f"{loss.name} scores a user's whole catalogue at once, and an item that nobody "
+                f"chose has no event to take {held} from; leave that out, or move what belongs to a user "
+                "or an item into `entities`"
+            ),
         )
 
 
@@ -183,14 +202,20 @@ def _single_output(draft: _Draft) -> Said:
     others = draft.names("model", lambda m: not m.is_single_output and m.needs <= given)
     if loss is not None and loss.form == "pointwise" and "classes" in loss.targets:
         what = "level" if draft.spec.target.levels else "class"
-        yield ("loss",), (
-            f"{loss.name} needs one output a {what}, and {model.name} gives a single number; "
-            f"use a model with several outputs ({others}) or another loss"
+        yield (
+            ("loss",),
+            (
+                f"{loss.name} needs one output a {what}, and {model.name} gives a single number; "
+                f"use a model with several outputs ({others}) or another loss"
+            ),
         )
     if draft.spec.target.columns is not None and len(draft.spec.target.columns) > 1:
-        yield ("model",), (
-            f"{model.name} gives a single number, and the target has "
-            f"{len(draft.spec.target.columns)} columns; models with several outputs: {others}"
+        yield (
+            ("model",),
+            (
+                f"{model.name} gives a single number, and the target has "
+                f"{len(draft.spec.target.columns)} columns; models with several outputs: {others}"
+            ),
         )
 
 
@@ -199,26 +224,35 @@ def _early_stopping(draft: _Draft) -> Said:
         return
     split = draft.resolved("split", draft.spec.split)
     if split is not None and getattr(split.options, "valid", None) == 0:
-        yield ("train", "early_stopping"), (
-            f"needs a validation part, and the split {split.definition.name} leaves none; "
-            "give the split a `valid` share"
+        yield (
+            ("train", "early_stopping"),
+            (
+                f"needs a validation part, and the split {split.definition.name} leaves none; "
+                "give the split a `valid` share"
+            ),
         )
 
 
 def _duplicates(draft: _Draft) -> Said:
     if draft.spec.duplicates != "keep" and not draft.spec.entities.keys() >= _ROLES:
-        yield ("duplicates",), (
-            f"{draft.spec.duplicates} is about events of one user with one item; "
-            "it needs the entities user and item"
+        yield (
+            ("duplicates",),
+            (
+                f"{draft.spec.duplicates} is about events of one user with one item; "
+                "it needs the entities user and item"
+            ),
         )
 
 
 def _entity_tables(draft: _Draft) -> Said:
     for name, entity in draft.spec.entities.items():
         if entity.table is None and entity.columns:
-            yield ("entities", name, "columns"), (
-                "these columns are read from the entity's table; give `table`, or move them to "
-                "the top-level `columns` if they stand in the events"
+            yield (
+                ("entities", name, "columns"),
+                (
+                    "these columns are read from the entity's table; give `table`, or move them to "
+                    "the top-level `columns` if they stand in the events"
+                ),
             )
         if entity.table is None and entity.label is not None:
             yield ("entities", name, "label"), "is a column of the entity's table; give `table`"
@@ -226,9 +260,12 @@ def _entity_tables(draft: _Draft) -> Said:
 
 def _auto(draft: _Draft) -> Said:
     if draft.spec.columns == "auto" and draft.spec.entities:
-        yield ("columns",), (
-            "auto is for a plain table, and this spec has entities; name the events' columns, or "
-            "leave `columns` out if there are none"
+        yield (
+            ("columns",),
+            (
+                "auto is for a plain table, and this spec has entities; name the events' columns, "
+                "or leave `columns` out if there are none"
+            ),
         )
 
 

@@ -31,9 +31,12 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
         if column in spec.entities:
             yield path, f"'{column}' is the entity's own name; give the column another one"
         elif column in seen:
-            yield path, (
-                f"'{column}' is in {seen[column]} as well; a name can be used once: give one of "
-                "them another name, with `from: " + column + "`"
+            yield (
+                path,
+                (
+                    f"'{column}' is in {seen[column]} as well; a name can be used once: give one "
+                    "of them another name, with `from: " + column + "`"
+                ),
             )
         seen.setdefault(column, where)
         if table is None:
@@ -41,13 +44,20 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
                 if source in targets:
                     yield path, f"'{source}' is the target; a model must not see what it predicts"
                 elif source in ids:
-                    yield path, (
-                        f"'{source}' is the id of {ids[source]}, which the model receives already"
+                    yield (
+                        path,
+                        (
+                            f"'{source}' is the id of {ids[source]}, which the model receives "
+                            "already"
+                        ),
                     )
         elif spec.entities[table].id in _sources(column, component, registry):
-            yield path, (
-                f"'{spec.entities[table].id}' is the id of {table}, which the model receives "
-                "already"
+            yield (
+                path,
+                (
+                    f"'{spec.entities[table].id}' is the id of {table}, which the model receives "
+                    "already"
+                ),
             )
 
 

@@ -23,8 +23,16 @@ RecordT = TypeVar("RecordT", bound=Options)
 
 # Errors that the record's own schema says better than pydantic's text.
 _SAID_BY_SCHEMA = (
-    "_type", "_parsing", "_from_float", "_error", "greater_than", "less_than", "too_short",
-    "too_long", "finite_number", "enum",
+    "_type",
+    "_parsing",
+    "_from_float",
+    "_error",
+    "greater_than",
+    "less_than",
+    "too_short",
+    "too_long",
+    "finite_number",
+    "enum",
 )
 _SAID_BY_ITSELF = ("value_error", "assertion_error")
 

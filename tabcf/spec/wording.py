@@ -80,9 +80,7 @@ def type_in_words(nodes: Sequence[Mapping[str, Any]]) -> str:
     return words.removeprefix("a ").removeprefix("an ")
 
 
-def nodes_at(
-    schema: Mapping[str, Any], path: Sequence[str | int]
-) -> list[Mapping[str, Any]]:
+def nodes_at(schema: Mapping[str, Any], path: Sequence[str | int]) -> list[Mapping[str, Any]]:
     """The nodes of a record's JSON Schema that a value at `path` may match."""
     definitions = schema.get("$defs", {})
     nodes = list(_alternatives(schema, definitions))

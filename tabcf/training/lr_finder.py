@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain, count
 
 from torch import Generator, nn
 
@@ -33,15 +34,12 @@ def find_learning_rate(
     model: nn.Module, objective: Objective, *, optimiser: AdamW, rng: Generator
 ) -> LearningRates:
     """Train through the rates; the model is spoilt afterwards."""
-    rates, losses = [], []
+    rates: list[float] = []
+    losses: list[float] = []
     mean, lowest = 0.0, math.inf
     model.train()
-    batches = iter(())
-    for step in range(_STEPS):
-        batch = next(batches, None)
-        if batch is None:
-            batches = iter(objective.epoch(rng))
-            batch = next(batches)
+    epochs = (objective.epoch(rng) for _ in count())
+    for step, batch in zip(range(_STEPS), chain.from_iterable(epochs), strict=False):
         rate = _LOW * (_HIGH / _LOW) ** (step / (_STEPS - 1))
         loss = objective.loss(batch)
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss.item()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -31,10 +31,10 @@ class Objective(Protocol):
     def n_steps(self) -> int:
         """Steps an epoch."""
 
-    def epoch(self, rng: Generator) -> Iterator[object]:
+    def epoch(self, rng: Generator) -> Iterator[Any]:
         """One pass over the training rows in a new order."""
 
-    def loss(self, batch: object) -> Tensor:
+    def loss(self, batch: Any) -> Tensor:
         """The number to lower."""
 
 

@@ -114,7 +114,7 @@ def publish(dataset: Dataset, work: Path, *, root: Path, source: str) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*(file.name for file in dataset.files), _MANIFEST):
-        os.replace(work / name, folder / name)
+        (work / name).replace(folder / name)
     return folder
 
 

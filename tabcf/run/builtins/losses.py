@@ -8,11 +8,11 @@ from pydantic import Field
 
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.options import NoOptions, Options
-from tabcf.contracts.target import TargetInfo
+from tabcf.contracts.target import TargetInfo, TargetKind
 
 __all__ = ["LOSSES"]
 
-_NUMBERS = frozenset({"regression", "rating"})
+_NUMBERS: frozenset[TargetKind] = frozenset({"regression", "rating"})
 
 
 class HuberOptions(Options):

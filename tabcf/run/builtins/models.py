@@ -88,7 +88,8 @@ class EASEOptions(Options):
 
 
 def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
-    names = [column.name for column in (*layout.categorical, *layout.sets)]
+    names = [column.name for column in layout.categorical]
+    names += [column.name for column in layout.sets]
     widths: list[int | None]
     if isinstance(options.widths, Mapping):
         unknown = sorted(set(options.widths) - set(names))
