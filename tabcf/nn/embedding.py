@@ -5,6 +5,7 @@ Dimension letters: B rows, C categorical columns, S set columns, n cardinality, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -24,7 +25,7 @@ def embedding_width(cardinality: int) -> int:
         >>> embedding_width(944), embedding_width(1683)
         (74, 102)
     """
-    return min(600, int(round(1.6 * cardinality**0.56)))
+    return min(600, round(1.6 * math.pow(cardinality, 0.56)))
 
 
 def resolve_widths(

@@ -187,8 +187,8 @@ def _catalogue(draft: _Draft) -> Said:
             ("loss",),
             (
                 f"{loss.name} scores a user's whole catalogue at once, and an item that nobody "
-                f"chose has no event to take {held} from; leave that out, or move what belongs to a user "
-                "or an item into `entities`"
+                f"chose has no event to take {held} from; leave that out, or move what "
+                "belongs to a user or an item into `entities`"
             ),
         )
 
