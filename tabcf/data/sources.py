@@ -68,7 +68,7 @@ def source_of_frame(data: Any, *, name: str = "data") -> Source:
     if len(set(names)) != len(names):
         twice = sorted({column for column in names if names.count(column) > 1})
         raise DataError(f"{name}: column names must be unique; given twice: {', '.join(twice)}")
-    frame = data.set_axis(names, axis=1)
+    frame = data if names == list(data.columns) else data.set_axis(names, axis=1)
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.start != 0:
         frame = frame.reset_index(drop=True)
     return Source(frame, name)
