@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tabcf.cli import cli
 from tabcf.run.builtins import builtin_registry
 from tabcf.spec.read import read_spec
 
@@ -30,23 +32,42 @@ def specs() -> Iterator[object]:
                 yield pytest.param(block, id=f"{page.name}-{number}")
 
 
-def pages_with_code() -> Iterator[object]:
+def pages_with(language: str) -> Iterator[object]:
     for page in PAGES:
-        code = "\n".join(blocks(page, "python"))
+        code = "\n".join(blocks(page, language))
         if code:
             marks = [pytest.mark.network] if "examples/" in code or "builtin:" in code else []
             yield pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
 
 
-@pytest.mark.parametrize("page", [*pages_with_code()])
-def test_python_blocks_of_a_page_run_in_order(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder of its own, with the examples and a file of ratings."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    monkeypatch.chdir(tmp_path)  # runs/ and the like are written here
+    rows = [
+        f"{user},{item},{1 + (user * item) % 5},881250949" for user in (1, 2) for item in (1, 2)
+    ]
+    header = "user_id,item_id,rating,timestamp"
+    (tmp_path / "ratings.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [*pages_with("python")])
+def test_python_blocks_of_a_page_run_in_order(page: Path, folder: Path) -> None:
     namespace: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), namespace)  # noqa: S102
+
+
+@pytest.mark.parametrize("page", [*pages_with("console")])
+def test_commands_of_a_page_run_in_order(page: Path, folder: Path) -> None:
+    """All but those of make."""
+    for line in "".join(blocks(page, "console")).splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program in ("make", "tabcf")
+        if program == "tabcf":
+            cli.main(arguments, standalone_mode=False)
 
 
 @pytest.mark.parametrize("block", [*specs()])
