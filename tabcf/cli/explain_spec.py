@@ -24,11 +24,11 @@ def command(spec: str, overrides: tuple[str, ...], style: str | None) -> None:
     import pandas as pd
 
     from tabcf.cli.show import show_frame
-    from tabcf.run.builtins import builtin_registry
+    from tabcf.run.registry import compose_registry
     from tabcf.spec.explain import explain
     from tabcf.spec.read import read_spec
 
-    registry = builtin_registry()
+    registry = compose_registry()
     rows = explain(read_spec(spec, registry, overrides=overrides), registry)
     frame = pd.DataFrame(rows)
     frame.columns = pd.Index(["path", "value", "origin"])

@@ -56,6 +56,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._by_kind: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
+        self._set_aside: dict[str, str] = {}
 
     def add(self, definitions: Iterable[Definition], *, origin: str) -> None:
         """Register definitions; two of one kind and name are an error that names both origins."""
@@ -67,6 +68,10 @@ class Registry:
                     f"{known[definition.name].origin} and {origin}; remove one of them"
                 )
             known[definition.name] = Registered(definition, origin)
+
+    def set_aside(self, plugin: str, error: str) -> None:
+        """Remember a plugin that could not be used; it is named where a name is missing."""
+        self._set_aside[plugin] = error
 
     def names(self, kind: str) -> list[str]:
         """All names of a kind, sorted."""
@@ -92,7 +97,8 @@ class Registry:
         near = difflib.get_close_matches(name, self.names(kind), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"
         noun = _NOUNS.get(kind, kind)
-        return f"no {noun} named '{name}'{hint} known: {', '.join(self.names(kind))}"
+        broken = "".join(f"; plugin {p} is broken: {e}" for p, e in self._set_aside.items())
+        return f"no {noun} named '{name}'{hint} known: {', '.join(self.names(kind))}{broken}"
 
     def resolve(self, kind: str, component: Any) -> Resolved:
         """A component's definition and its validated options record.

@@ -20,7 +20,6 @@ from tabcf.evaluation.baselines import baseline_metrics
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import History, Trained
-from tabcf.run.builtins import builtin_registry
 from tabcf.run.prepare import (
     TEST,
     TRAIN,
@@ -33,6 +32,7 @@ from tabcf.run.prepare import (
     resolve_loss,
 )
 from tabcf.run.progress import Progress, Silent
+from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
 from tabcf.run.unknown import unknown_policy, write_mean_rows
@@ -51,6 +51,7 @@ def fit(
     out: str | Path | None = None,
     *,
     overrides: Sequence[str] = (),
+    plugins: Sequence[Any] = (),
     progress: Progress | None = None,
 ) -> Run:
     """Train, test and, with `out`, save what a spec declares.
@@ -60,6 +61,7 @@ def fit(
         data: Events in place of the spec's: a frame or a path.
         out: A folder to write the run to; it must not exist. Without it the run stays in memory.
         overrides: Changes of the spec, such as `"train.epochs=3"`.
+        plugins: Modules or objects with hooks, beside the installed plugins.
         progress: What is told of each step; nothing by default.
 
     Returns:
@@ -70,7 +72,7 @@ def fit(
         DataError: The data cannot be read or do not fit the spec.
         TrainingError: The loss is no longer finite.
     """
-    registry = builtin_registry()
+    registry = compose_registry(plugins)
     document = read_spec(spec, registry, overrides=overrides)
     progress = progress or Silent()
     if out is not None:

@@ -18,6 +18,7 @@ import json
 import platform
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,10 @@ from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
+from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Trained
-from tabcf.run.builtins import builtin_registry
 from tabcf.run.prepare import column_plans, resolve_loss
+from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
 from tabcf.spec.records import Spec
 
@@ -116,7 +118,7 @@ def _write(run: Run, folder: Path) -> None:
         folder / "weights.safetensors",
     )
     _write_json(folder / "report.json", run.report.to_json())
-    _write_json(folder / "environment.json", _environment())
+    _write_json(folder / "environment.json", _environment() | {"plugins": _origins(run)})
     files = {
         path.relative_to(folder).as_posix(): _fingerprint(path)
         for path in sorted(folder.rglob("*"))
@@ -125,8 +127,12 @@ def _write(run: Run, folder: Path) -> None:
     _write_json(folder / _MANIFEST, {"format": FORMAT, "files": files})
 
 
-def load(folder: str | Path) -> Run:
+def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
     """Read a run that `save` wrote.
+
+    Args:
+        folder: The run.
+        plugins: Modules or objects with hooks that the run was fitted with.
 
     Raises:
         RunError: It is no run, of another format, or a file is missing or changed.
@@ -139,7 +145,8 @@ def load(folder: str | Path) -> Run:
 
     folder = Path(folder)
     _check(folder)
-    registry = builtin_registry()
+    registry = compose_registry(plugins)
+    _check_plugins(folder, registry)
     spec = Spec.model_validate(_read_json(folder / "spec.json"))
     state = _read_json(folder / "encoder.json")
     target = target_from_json(state["target"])
@@ -186,6 +193,35 @@ def load(folder: str | Path) -> Run:
         mean_targets=mean_targets,
         folder=folder,
     )
+
+
+def _origins(run: Run) -> dict[str, str]:
+    """Where each component comes from that is not built in."""
+    spec, registry = run.spec, run.registry
+    used = [("model", spec.model.name), ("split", spec.split.name)]
+    used += [("schedule", spec.train.schedule.name)]
+    used += [("loss", spec.loss.name)] if spec.loss is not None else []
+    used += [("metric", metric.definition.name) for metric in run.metrics]
+    used += [("column", plan.definition.name) for plan in run.plans]
+    origins = {f"{kind} {name}": registry.origin(kind, name) for kind, name in used}
+    return {key: origin for key, origin in origins.items() if origin != "tabcf"}
+
+
+def _check_plugins(folder: Path, registry: Registry) -> None:
+    """Raise if a component that the run needs is missing or comes from elsewhere now."""
+    for key, origin in _read_json(folder / "environment.json")["plugins"].items():
+        kind, _, name = key.partition(" ")
+        if name not in registry.names(kind):
+            package = origin.partition(" ")[0]
+            raise RunError(
+                f"{folder}: needs the {kind} '{name}' of the plugin {origin}; "
+                f"pip install {package}, or give it as load(..., plugins=[...])"
+            )
+        if registry.origin(kind, name) != origin:
+            raise RunError(
+                f"{folder}: was fitted with the {kind} '{name}' of {origin}; now it is that of "
+                f"{registry.origin(kind, name)}"
+            )
 
 
 def _components(kinds: dict[str, str]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import torch
 from torch import Generator
 
 from tabcf.errors import SpecError
-from tabcf.run.builtins import builtin_registry
 from tabcf.run.fit import build_model, build_objective, build_optimiser
 from tabcf.run.prepare import TRAIN, encode_split, load_events, resolve_loss
+from tabcf.run.registry import compose_registry
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.read import read_spec
 from tabcf.training.lr_finder import LearningRates, find_learning_rate
@@ -33,7 +33,7 @@ def lr_find(
     Raises:
         SpecError: The model is solved in closed form and has no learning rate.
     """
-    registry = builtin_registry()
+    registry = compose_registry()
     document = read_spec(spec, registry, overrides=overrides)
     events = load_events(document.spec, registry, data=data, folder=document.folder)
     loss = resolve_loss(document.spec, registry, events.target)

@@ -1,7 +1,19 @@
-"""What the package itself registers, through the same records as a plugin."""
+"""What the package itself registers, through the same hooks as a plugin."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from tabcf.contracts.definitions import (
+    ColumnDefinition,
+    LossDefinition,
+    MetricDefinition,
+    ModelDefinition,
+    ScheduleDefinition,
+    SplitDefinition,
+)
+from tabcf.plugin.hooks import hookimpl
+from tabcf.plugin.loading import register
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins.columns import COLUMNS
 from tabcf.run.builtins.losses import LOSSES
@@ -13,9 +25,38 @@ from tabcf.run.builtins.splits import SPLITS
 __all__ = ["builtin_registry"]
 
 
+class _Builtins:
+    """The built-in plugin."""
+
+    @hookimpl
+    def tabcf_columns(self) -> Iterable[ColumnDefinition]:
+        return COLUMNS
+
+    @hookimpl
+    def tabcf_losses(self) -> Iterable[LossDefinition]:
+        return LOSSES
+
+    @hookimpl
+    def tabcf_metrics(self) -> Iterable[MetricDefinition]:
+        return METRICS
+
+    @hookimpl
+    def tabcf_models(self) -> Iterable[ModelDefinition]:
+        return MODELS
+
+    @hookimpl
+    def tabcf_schedules(self) -> Iterable[ScheduleDefinition]:
+        return SCHEDULES
+
+    @hookimpl
+    def tabcf_splits(self) -> Iterable[SplitDefinition]:
+        return SPLITS
+
+
 def builtin_registry() -> Registry:
-    """A new registry with everything that comes with tabcf."""
+    """A new registry with everything that comes with tabcf, and no plugin."""
     registry = Registry()
-    for definitions in (COLUMNS, LOSSES, METRICS, MODELS, SCHEDULES, SPLITS, UNKNOWN):
-        registry.add(definitions, origin="tabcf")
+    register(registry, [("tabcf", _Builtins())])
+    # Policies for unknown values are part of training and have no hook.
+    registry.add(UNKNOWN, origin="tabcf")
     return registry
