@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("run", type=click.Path())
-@click.option("--item", help="An item's id.")
+@click.option("--item", help="An item's id or title.")
 @click.option("--user", help="A user's id.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,6 +78,47 @@ class Entity:
         series = pd.Series(list(ids), name=self.plan.id)
         return self.rows_of(series, Source(series.to_frame(), self.plan.name, is_text=is_text))
 
+    def row_named(self, value: Any, *, is_text: bool = False) -> int:
+        """The row of an id or, where no id is so named, of a label such as a title.
+
+        Raises:
+            DataError: Neither is known, or several rows have that label; lists what there is.
+        """
+        text = str(value)
+        labelled = self._rows_by_label.get(text.casefold(), []) if isinstance(value, str) else []
+        is_id_type = self.ids.kind == "str" or not isinstance(value, str) or is_text
+        row = int(self.rows_of_ids([value], is_text=is_text)[0]) if is_id_type else 0
+        if row:
+            return row
+        if len(labelled) == 1:
+            return labelled[0]
+        if labelled:
+            raise DataError(f"{self.plan.name} {text!r} is ambiguous: {self._listed(labelled)}")
+        if not is_id_type and self.labels is None:
+            # Says which type of id is expected.
+            self.rows_of_ids([value])
+        near = difflib.get_close_matches(text.casefold(), self._rows_by_label, n=3)
+        rows = [row for label in near for row in self._rows_by_label[label]]
+        hint = f"; did you mean {self._listed(rows)}?" if rows else ""
+        raise DataError(f"{self.plan.id} {value!r} is unknown{hint}")
+
+    @cached_property
+    def _rows_by_label(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for row, label in enumerate(self.labels or []):
+            if label:
+                found.setdefault(label.casefold(), []).append(row)
+        return found
+
+    def _listed(self, rows: list[int]) -> str:
+        """Rows with their ids and attributes, in one line."""
+        shown = []
+        for row in rows:
+            attributes = self.frame.iloc[row - 1].drop(self.plan.id).dropna()
+            values = ", ".join(_plain(value) for value in attributes)
+            shown.append(f"{self.plan.id} {self.ids.values_of([row])[0]} ({values})")
+        return "; ".join(shown)
+
     def with_blank_row(self) -> Source:
         """The attributes of all rows, behind a row 0 without any."""
         return self._with_blank_row
@@ -124,6 +166,10 @@ def build_entity(plan: EntityPlan, table: Source | None, events: Source) -> Enti
     if len(new):
         frame = pd.concat([frame, pd.DataFrame({plan.id: new})], ignore_index=True)
     return Entity(plan, frame, ids, _counts(ids, met), is_text=table.is_text)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _counts(ids: Vocabulary, met: Any) -> np.ndarray:

@@ -52,7 +52,7 @@ def similar(
     Args:
         trained: The model.
         entity: `item`, `user` or another entity of the run.
-        id: Whose neighbours.
+        id: Whose neighbours: an id, or a label such as a title.
         k: How many.
         metric: `cosine` (direction only), `dot` (favours long vectors, often those of popular
             items) or `euclidean` (a distance: smaller is nearer).
@@ -69,10 +69,11 @@ def similar(
         raise DataError(f"metric: expected cosine, dot or euclidean, got {metric!r}")
     vectors = entity_vectors(trained, entity)
     known = trained.encoder.entities[entity]
-    (row,) = known.rows_of_ids([id], is_text=is_text)
+    row = known.row_named(id, is_text=is_text)
     if not known.index[row]:
-        why = "has no training event" if row else "is unknown"
-        raise DataError(f"{known.plan.id} {id!r} {why}, so that there is no vector to compare")
+        raise DataError(
+            f"{known.plan.id} {id!r} has no training event, so that there is no vector to compare"
+        )
     index = int(known.index[row])
     closeness = _closeness(vectors, vectors[index], metric)
     closeness[[0, index]] = -torch.inf

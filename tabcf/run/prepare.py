@@ -24,6 +24,7 @@ from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import History
+from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.spec.records import Component, Spec
 
 __all__ = [
@@ -107,6 +108,7 @@ def load_events(
         )
         for name, entity in spec.entities.items()
     }
+    source = _with_files(spec, registry, source, folder)
     source.require([entity.id for entity in spec.entities.values()])
     has_pair = {"user", "item"} <= set(spec.entities)
     if has_pair:
@@ -116,7 +118,7 @@ def load_events(
     target = _target(spec, registry, source)
     guesses: tuple[ColumnGuess, ...] = ()
     if _is_auto(spec):
-        guesses = tuple(guess_columns(source, leave_out=target.columns))
+        guesses = tuple(guess_columns(source, leave_out=(*target.columns, PART_COLUMN)))
     plans = column_plans(spec, registry, guesses)
     for plan in plans:
         if plan.table == EVENT:
@@ -134,6 +136,20 @@ def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
     if path is None:
         raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
     return read_source(path, folder=None if data is not None else folder)
+
+
+def _with_files(spec: Spec, registry: Registry, source: Source, folder: Path | None) -> Source:
+    """With `split: files`, all parts' rows, told apart by a column."""
+    options = registry.resolve("split", spec.split).options
+    if not isinstance(options, FilesOptions):
+        return source
+    frames = [source.frame.assign(**{PART_COLUMN: "train"})]
+    for part, path in (("valid", options.valid), ("test", options.test)):
+        if path is not None:
+            found = read_source(path, folder=folder, where=f"split.files.{part}")
+            found.require(list(source.frame.columns))
+            frames.append(found.frame[source.frame.columns].assign(**{PART_COLUMN: part}))
+    return Source(pd.concat(frames, ignore_index=True), source.name, source.is_text)
 
 
 def _is_auto(spec: Spec) -> bool:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["SPLITS"]
+__all__ = ["PART_COLUMN", "SPLITS", "FilesOptions"]
+
+# Says of each row which file it came from: train, valid or test.
+PART_COLUMN = "tabcf:part"
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -86,6 +89,15 @@ class LabelsOptions(Options):
     """A column with the values train, valid and test."""
 
 
+class FilesOptions(Options):
+    """Parts that come in files of their own."""
+
+    valid: str | None = None
+    """Where the validation rows are; a file, a glob or `builtin:NAME/TABLE`, as for `data`."""
+    test: str | None = None
+    """Where the test rows are."""
+
+
 class ColdOptions(Shares):
     """Whole users or items that training never sees."""
 
@@ -153,6 +165,12 @@ def _labels(
     return labels_split(events, column=o.column)
 
 
+def _files(events: _Frame, roles: _Roles, o: FilesOptions, rng: np.random.Generator) -> np.ndarray:
+    from tabcf.data.splits import labels_split
+
+    return labels_split(events, column=PART_COLUMN)
+
+
 def _cold(events: _Frame, roles: _Roles, o: ColdOptions, rng: np.random.Generator) -> np.ndarray:
     from tabcf.data.splits import cold_split
 
@@ -200,6 +218,12 @@ SPLITS = (
         options=LabelsOptions,
         summary="A column says train, valid or test.",
         assign=_labels,
+    ),
+    SplitDefinition(
+        name="files",
+        options=FilesOptions,
+        summary="Validation and test rows come in files of their own.",
+        assign=_files,
     ),
     SplitDefinition(
         name="cold",
