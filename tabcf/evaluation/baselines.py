@@ -11,7 +11,7 @@ from tabcf.contracts.table import Table
 from tabcf.data.encoder import Encoder
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.losses import MSE, Loss, Softmax
-from tabcf.recommend.trained import History, Trained
+from tabcf.recommend.trained import Past, Trained
 from tabcf.training.closed_form import EASE, BiasModel, MeanModel, PopularModel
 
 __all__ = ["baseline_metrics"]
@@ -28,7 +28,7 @@ def baseline_metrics(
     test: Table,
     metrics: Sequence[Metric],
     *,
-    history: History | None = None,
+    past: Past | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Metrics of the baselines that suit the target, by baseline.
@@ -41,9 +41,9 @@ def baseline_metrics(
         with torch.no_grad():
             model.solve(problem)
         model.eval()
-        trained = Trained(encoder, model, loss, problem.target, history, seed)
+        trained = Trained(encoder, model, loss, problem.target, past, seed)
         usable = [m for m in metrics if _says_something(m, model)]
-        found[name] = evaluate(trained, test, usable, seen=history)
+        found[name] = evaluate(trained, test, usable, seen=trained.seen)
     return found
 
 

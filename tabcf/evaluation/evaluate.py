@@ -88,8 +88,8 @@ def ranking_metrics(
     items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
     excluded = None if seen is None else seen.of_users(users)
     history = None
-    if trained.history is not None:
-        rows = trained.history.of_users(users)
+    if trained.past is not None:
+        rows = trained.past.positive.of_users(users)
         history = Bag(encoder.tables["item"].index[rows.values.long()], rows.offsets)
     k = max(metric.k or 0 for metric in metrics)
     rng = Generator().manual_seed(trained.seed)

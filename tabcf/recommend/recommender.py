@@ -80,8 +80,9 @@ def recommend(
     asked = _users(trained, users, is_text=is_text)
     offered = _candidates(trained, candidates, is_text=is_text)
     events = trained.encoder.events_with(context or {}, len(asked.ids))
-    history = None if trained.history is None else trained.history.of_users(asked.rows)
-    excluded = history if exclude_seen else None
+    past = trained.past
+    history = None if past is None else past.positive.of_users(asked.rows)
+    excluded = None if past is None or not exclude_seen else past.seen.of_users(asked.rows)
     seen = None if excluded is None else _as_columns(excluded, offered.rows)
     rng = Generator().manual_seed(trained.seed)
     lists: list[pd.DataFrame] = []

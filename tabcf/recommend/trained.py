@@ -15,7 +15,7 @@ from tabcf.data.encoder import Encoder
 from tabcf.errors import RunError
 from tabcf.losses.loss import Loss
 
-__all__ = ["History", "Trained", "ranking_value"]
+__all__ = ["History", "Past", "Trained", "ranking_value"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,19 @@ class History:
         return users, self.items
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What users had in training.
+
+    Attributes:
+        positive: The events learnt from; a model may score by them.
+        seen: All events, those that were not positive included; lists leave them out.
+    """
+
+    positive: History
+    seen: History
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model in evaluation mode with its encoder, its target and its loss, which decodes."""
@@ -60,8 +73,13 @@ class Trained:
     model: nn.Module
     loss: Loss
     target: TargetInfo
-    history: History | None = None
+    past: Past | None = None
     seed: int = 0
+
+    @property
+    def seen(self) -> History | None:
+        """What each user had in training and is not offered again."""
+        return None if self.past is None else self.past.seen
 
     @cached_property
     def device(self) -> torch.device:

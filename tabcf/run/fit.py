@@ -19,7 +19,7 @@ from tabcf.errors import SpecError
 from tabcf.evaluation.baselines import baseline_metrics
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
-from tabcf.recommend.trained import History, Trained
+from tabcf.recommend.trained import Trained
 from tabcf.run.prepare import (
     TEST,
     TRAIN,
@@ -102,7 +102,7 @@ def fit_events(
     trained, training = _train(
         spec, registry, loss, encoded, events, metrics, epochs=epochs, progress=progress
     )
-    valid = _measure(trained, events, VALID, metrics, encoded.history)
+    valid = _measure(trained, events, VALID, metrics)
     fitted_on = "train"
     if spec.train.refit and events.count(VALID) and not training.is_interrupted:
         fitted_on = "train + valid"
@@ -118,7 +118,7 @@ def fit_events(
             part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
         },
         valid=valid,
-        test=_measure(trained, events, TEST, metrics, encoded.history),
+        test=_measure(trained, events, TEST, metrics),
         baselines=_baselines(events, encoded, metrics, spec.seed),
         epochs=tuple(training.epochs),
         best_epoch=training.best_epoch,
@@ -162,7 +162,7 @@ def _train(
         loss_module = loss.definition.build(encoded.target, loss.options).to(device)
         model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
         trained = Trained(
-            encoded.encoder, model, loss_module, encoded.target, encoded.history, spec.seed
+            encoded.encoder, model, loss_module, encoded.target, encoded.past, spec.seed
         )
         if model_definition.solve is not None:
             problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
@@ -179,7 +179,7 @@ def _train(
         def validate(_: nn.Module) -> Mapping[str, float]:
             if validated is None:
                 return {}
-            return evaluate(trained, validated, metrics, seen=encoded.history)
+            return evaluate(trained, validated, metrics, seen=trained.seen)
 
         schedule = registry.resolve("schedule", spec.train.schedule)
         progress.start(epochs, objective.n_steps)
@@ -371,12 +371,11 @@ def _measure(
     events: Events,
     part: int,
     metrics: Sequence[Metric],
-    seen: History | None,
 ) -> dict[str, float]:
     if not events.count(part):
         return {}
     table = encode_rows(trained.encoder, trained.target, events.learnable(part))
-    return evaluate(trained, table, metrics, seen=seen)
+    return evaluate(trained, table, metrics, seen=trained.seen)
 
 
 def _baselines(
@@ -387,9 +386,7 @@ def _baselines(
     if test is None:
         return {}
     problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
-    return baseline_metrics(
-        problem, encoded.encoder, test, metrics, history=encoded.history, seed=seed
-    )
+    return baseline_metrics(problem, encoded.encoder, test, metrics, past=encoded.past, seed=seed)
 
 
 def _device(name: str) -> torch.device:

@@ -31,7 +31,7 @@ from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
 from tabcf.plugin.registry import Registry
-from tabcf.recommend.trained import History, Trained
+from tabcf.recommend.trained import History, Past, Trained
 from tabcf.run.prepare import column_plans, resolve_loss
 from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
@@ -107,9 +107,11 @@ def _write(run: Run, folder: Path) -> None:
         if name in run.mean_targets:
             frame[_MEAN] = run.mean_targets[name][1:]
         frame.to_parquet(folder / "entities" / f"{name}.parquet", index=False)
-    if trained.history is not None:
-        users, items = trained.history.pairs()
+    if trained.past is not None:
+        users, items = trained.past.seen.pairs()
+        positive = pd.MultiIndex.from_arrays(trained.past.positive.pairs())
         pairs = pd.DataFrame({"user_row": users.astype(np.int32), "item_row": items})
+        pairs["is_positive"] = pd.MultiIndex.from_arrays([users, items]).isin(positive)
         pairs.to_parquet(folder / "interactions.parquet", index=False)
     weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
     weights |= {f"loss.{name}": value for name, value in trained.loss.state_dict().items()}
@@ -164,14 +166,15 @@ def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
     declared_spec = spec.model_copy(update={"columns": _components(auto)}) if auto else spec
     plans = column_plans(declared_spec, registry)
     encoder = Encoder.from_json(state, plans, entities)
-    history = None
+    past = None
     if (folder / "interactions.parquet").exists():
         pairs = pd.read_parquet(folder / "interactions.parquet")
-        history = History.of_pairs(
-            pairs["user_row"].to_numpy(),
-            pairs["item_row"].to_numpy(),
-            len(encoder.entities["user"]),
+        n_users = len(encoder.entities["user"])
+        positive, seen = (
+            History.of_pairs(chosen["user_row"].to_numpy(), chosen["item_row"].to_numpy(), n_users)
+            for chosen in (pairs[pairs["is_positive"]], pairs)
         )
+        past = Past(positive, seen)
     loss = resolve_loss(spec, registry, target)
     definition, options = registry.resolve("model", spec.model)
     with torch.random.fork_rng(devices=[]):
@@ -187,7 +190,7 @@ def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
         spec=spec,
         registry=registry,
         plans=plans,
-        trained=Trained(encoder, model, loss_module, target, history, spec.seed),
+        trained=Trained(encoder, model, loss_module, target, past, spec.seed),
         report=FitReport.from_json(_read_json(folder / "report.json")),
         metrics=resolve_metrics(spec, registry, target),
         mean_targets=mean_targets,

@@ -23,7 +23,7 @@ from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry, Resolved
-from tabcf.recommend.trained import History
+from tabcf.recommend.trained import History, Past
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.spec.records import Component, Spec
 
@@ -80,13 +80,13 @@ class Events:
 class Encoded:
     """What was learnt from the training rows, and those rows as numbers.
 
-    `history` has every training event of a user, positive or not: what they have seen.
+    `past` has what each user had in training, if there are users and items.
     """
 
     encoder: Encoder
     target: TargetInfo
     train: Table
-    history: History | None
+    past: Past | None
 
 
 def load_events(
@@ -260,12 +260,17 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
     train = encode_rows(encoder, target, learnable)
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
         train = replace(train, weight=_weights(learnable, spec.target.implicit.weight))
-    history = None
+    past = None
     if {"user", "item"} <= set(spec.entities):
         seen = encoder.encode_ids(events.rows(*parts))
         n_users = len(encoder.entities["user"])
-        history = History.of_pairs(seen["user"], seen["item"], n_users)
-    return Encoded(encoder, target, train, history)
+        past = Past(
+            positive=History.of_pairs(
+                train.rows["user"].numpy(), train.rows["item"].numpy(), n_users
+            ),
+            seen=History.of_pairs(seen["user"], seen["item"], n_users),
+        )
+    return Encoded(encoder, target, train, past)
 
 
 def encode_rows(encoder: Encoder, target: TargetInfo, source: Source) -> Table:

@@ -83,7 +83,7 @@ class Run:
 
         For ranking metrics, what a user had in training is left out of their list.
         """
-        return evaluate(self.trained, self._encode(data), self.metrics, seen=self.trained.history)
+        return evaluate(self.trained, self._encode(data), self.metrics, seen=self.trained.seen)
 
     def recommend(
         self,

@@ -80,9 +80,7 @@ def test_an_unknown_user_gets_a_list_that_rests_on_the_average(run: str) -> None
 
 
 def test_predict_prints_the_prediction_last(run: str, folder: Path) -> None:
-    code, printed, _ = call(
-        "predict", run, str(folder / "ratings.csv"), "--limit", "3", "--csv"
-    )
+    code, printed, _ = call("predict", run, str(folder / "ratings.csv"), "--limit", "3", "--csv")
     assert code == 0
     assert printed.splitlines()[0] == "user_id,item_id,rating,basis,prediction"
     assert len(printed.splitlines()) == 4
@@ -155,9 +153,7 @@ def test_schema_and_explain_spec(folder: Path) -> None:
     code, printed, _ = call("schema")
     assert code == 0
     assert "$schema" in json.loads(printed)
-    code, printed, _ = call(
-        "explain-spec", str(folder / "spec.yaml"), "--set", "seed=7", "--json"
-    )
+    code, printed, _ = call("explain-spec", str(folder / "spec.yaml"), "--set", "seed=7", "--json")
     origins = {row["path"]: row["origin"] for row in json.loads(printed)}
     assert code == 0
     assert origins["seed"] == "--set"
