@@ -156,7 +156,7 @@ def build_entity(plan: EntityPlan, table: Source | None, events: Source) -> Enti
         first = int(np.argmax(is_repeat))
         raise DataError(
             f"{table.name}: column '{plan.id}': expected each id once; "
-            f"{own.values[first]!r} comes again at {table.place(first)}"
+            f"{own.values.tolist()[first]!r} comes again at {table.place(first)}"
         )
     own_ids = Vocabulary(own.values, kind=kind)
     is_new = (own_ids.encode(met) == 0) & ~met.is_missing

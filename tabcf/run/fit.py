@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,8 @@ def _train(
     model_definition: ModelDefinition
     model_definition, options = registry.resolve("model", spec.model)
     device = _device(spec.train.device)
-    if spec.train.threads is not None:
-        torch.set_num_threads(spec.train.threads)
     rng = Generator().manual_seed(spec.seed)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
         torch.manual_seed(spec.seed)
         loss_module = loss.definition.build(encoded.target, loss.options).to(device)
         model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
@@ -205,6 +204,17 @@ def _train(
     if policy.mean_strength is not None:
         write_mean_rows(model, encoded.encoder, encoded.train, strength=policy.mean_strength)
     return trained, training
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Let torch use n threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) -> nn.Module:
