@@ -113,7 +113,6 @@ class DotProduct(nn.Module):
             self.set_biases = nn.ParameterList(
                 nn.Parameter(torch.zeros(n, 1)) for n in self.set_cardinalities
             )
-            self.global_bias = nn.Parameter(torch.zeros(1))
 
     _starts: Tensor
 
@@ -130,7 +129,7 @@ class DotProduct(nn.Module):
             vectors = F.embedding(index, self.factors)
             raw = (vectors[:, 0] * vectors[:, 1]).sum(1, keepdim=True)
             if self.has_biases:
-                raw = raw + F.embedding(index, self.biases).sum(1) + self.global_bias
+                raw = raw + F.embedding(index, self.biases).sum(1)
             return in_range(raw, self.y_range)
         given = 0 if x_cont is None else x_cont.shape[1]
         if given != self.n_continuous:
@@ -147,8 +146,6 @@ class DotProduct(nn.Module):
             range(n) for n in (x_cat.shape[1], self.n_continuous, len(inputs.x_sets))
         )
         raw = self._terms(inputs, everything).inner
-        if self.has_biases:
-            raw = raw + self.global_bias
         return in_range(raw, self.y_range)
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
@@ -159,8 +156,6 @@ class DotProduct(nn.Module):
         vector = self.dropout(user.vector + event.vector)
         inner = user.inner + event.inner + (user.vector * event.vector).sum(1, keepdim=True)
         raw = vector @ item.vector.T + inner + item.inner.T
-        if self.has_biases:
-            raw = raw + self.global_bias
         return in_range(raw, self.y_range).unsqueeze(2)
 
     def _terms(self, inputs: Inputs, columns: tuple[Sequence[int], ...]) -> _Terms:
@@ -201,7 +196,7 @@ class DotProduct(nn.Module):
         """Biases, which weight decay leaves alone by default."""
         if not self.has_biases:
             return []
-        return [self.biases, self.continuous_weights, *self.set_biases, self.global_bias]
+        return [self.biases, self.continuous_weights, *self.set_biases]
 
     def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
         """Which rows of which parameters belong to a categorical column."""
@@ -217,10 +212,11 @@ class DotProduct(nn.Module):
 
 
 class DotProductBias(DotProduct):
-    """A `DotProduct` with a bias for each value of each column, and a global one.
+    """A `DotProduct` with a bias for each value of each column.
 
     Takes the same arguments. A continuous feature has a weight, a set the pooled biases of its
-    values. The global bias starts at 0.
+    values. As in the fastai book there is no global bias: the users' and the items' biases hold
+    the mean.
 
     Shape:
         Input: `x_cat (B, C)`, `x_cont (B, F)`, bags of B rows.
