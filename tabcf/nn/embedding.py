@@ -23,7 +23,7 @@ def embedding_width(cardinality: int) -> int:
 
     Example:
         >>> embedding_width(944), embedding_width(1683)
-        (74, 102)
+        (74, 103)
     """
     return min(600, round(1.6 * math.pow(cardinality, 0.56)))
 

@@ -202,7 +202,7 @@ def _train(
         )
         progress.stop()
     if policy.mean_strength is not None:
-        write_mean_rows(model, encoded.encoder, encoded.train, strength=policy.mean_strength)
+        write_mean_rows(model, encoded.encoder.layout, encoded.train, strength=policy.mean_strength)
     return trained, training
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tabcf.contracts.layout import Layout
 from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
 from tabcf.data.batches import batches_in_order
-from tabcf.data.encoder import Encoder
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins.schedules import MaskedOptions, MeanOptions
@@ -40,7 +40,7 @@ def unknown_policy(spec: Spec, registry: Registry) -> UnknownPolicy:
 
 
 @torch.no_grad()
-def write_mean_rows(model: nn.Module, encoder: Encoder, train: Table, *, strength: float) -> None:
+def write_mean_rows(model: nn.Module, layout: Layout, train: Table, *, strength: float) -> None:
     """Write the count-shrunken mean of each column's rows into its row 0.
 
     A row with n training events counts n / (n + strength): rows that training hardly moved say
@@ -48,11 +48,8 @@ def write_mean_rows(model: nn.Module, encoder: Encoder, train: Table, *, strengt
     """
     if not isinstance(model, ColumnRows):
         return
-    n_columns = len(encoder.layout.categorical)
-    counts = [
-        torch.zeros(column.cardinality, dtype=torch.float64)
-        for column in encoder.layout.categorical
-    ]
+    n_columns = len(layout.categorical)
+    counts = [torch.zeros(column.cardinality, dtype=torch.float64) for column in layout.categorical]
     for inputs in batches_in_order(train, 1 << 16):
         for column in range(n_columns):
             counts[column] += torch.bincount(inputs.x_cat[:, column], minlength=len(counts[column]))
