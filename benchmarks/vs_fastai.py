@@ -5,8 +5,9 @@
 
 Both train on the fold's 80,000 training ratings with ids alone: 5 epochs, batches of 64, one-cycle
 to 5e-3, weight decay 0.1 on all weights, outputs in [0.5, 5.5], one thread, seed 42. Nothing is
-selected but the large batches' recipes (see `LARGE_BATCH`). fastai is shown as shipped, where an epoch samples rows with replacement, and with a true
-shuffle. `cpu-s` is CPU time of the fit alone; `ratings/cpu-s` is ratings × epochs over it.
+selected but the recipes for large batches (see `LARGE_BATCH`). fastai is shown as shipped, where an
+epoch samples rows with replacement, and with a true shuffle. `cpu-s` is CPU time of the fit alone;
+`ratings/cpu-s` is ratings × epochs over it.
 """
 
 from __future__ import annotations

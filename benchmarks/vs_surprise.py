@@ -48,7 +48,7 @@ def main() -> None:
     rows = {
         "Surprise SVD": with_surprise(frame),
         "tabcf, batch 64": with_tabcf("DotProductBias", frame),
-        "tabcf, batch 512": with_tabcf("DotProductBias", frame, batch_size=512, learning_rate=2e-2),
+        "tabcf, batch 512": with_tabcf("DotProductBias", frame, **LARGE_BATCH["DotProductBias"]),
     }
     print(f"{'':<20}{'u1 RMSE':>10}{'cpu-s':>9}")
     for label, (rmse, seconds) in rows.items():
