@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import DataError
 from tabcf.nn.embedding import ColumnEmbeddings, SetEmbeddings
 
-__all__ = ["TabularModel", "in_range"]
+__all__ = ["BatchNorm", "TabularModel", "in_range"]
 
 
 def in_range(x: Tensor, y_range: tuple[float, float] | None) -> Tensor:
@@ -23,6 +24,29 @@ def in_range(x: Tensor, y_range: tuple[float, float] | None) -> Tensor:
         return x
     low, high = y_range
     return torch.sigmoid(x) * (high - low) + low
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a batch of one row, as the last one of an epoch may be.
+
+    One row has no spread: it is normalised by the running statistics and leaves them alone.
+
+    Shape:
+        Input: `(B, H)`.
+        Output: `(B, H)`.
+
+    Example:
+        >>> BatchNorm(3).train()(torch.ones(1, 3)).shape
+        torch.Size([1, 3])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch in training, by the running statistics otherwise."""
+        if len(x) == 1:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(x)
 
 
 class TabularModel(nn.Module):
@@ -41,7 +65,7 @@ class TabularModel(nn.Module):
         set_widths: Their widths.
         y_range: Lowest and highest output, reached by a sigmoid.
         dropout: Share of hidden units dropped in training.
-        embedding_dropout: Share of embedded values dropped in training.
+        embedding_dropout: Share of the categorical columns' embedded values dropped in training.
         batch_norm: Normalise continuous inputs and hidden layers by batch.
 
     Shape:
@@ -77,7 +101,7 @@ class TabularModel(nn.Module):
         self.y_range = y_range
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.continuous_norm: nn.Module = (
-            nn.BatchNorm1d(n_continuous) if batch_norm and n_continuous else nn.Identity()
+            BatchNorm(n_continuous) if batch_norm and n_continuous else nn.Identity()
         )
         self.d_in = self.embeddings.d_out + self.set_embeddings.d_out + n_continuous
         if not self.d_in:
@@ -88,7 +112,7 @@ class TabularModel(nn.Module):
             parts.append(nn.Linear(d, width, bias=not batch_norm))
             parts.append(nn.ReLU(inplace=True))
             if batch_norm:
-                parts.append(nn.BatchNorm1d(width))
+                parts.append(BatchNorm(width))
             if dropout:
                 parts.append(nn.Dropout(dropout))
             d = width
@@ -105,15 +129,14 @@ class TabularModel(nn.Module):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """`(B, d_in)`: embeddings in column order, sets, continuous features."""
-        parts = [self.embedding_dropout(self.embeddings(x_cat))]
+        given = 0 if x_cont is None else x_cont.shape[1]
+        if given != self.n_continuous:
+            raise DataError(f"x_cont has {given} features, but the model has {self.n_continuous}")
+        embedded = self.embeddings(x_cat)
+        parts = [self.embedding_dropout(embedded) if self.embedding_dropout.p else embedded]
         if self.set_embeddings.cardinalities or x_sets:
             parts.append(self.set_embeddings(x_sets))
         if self.n_continuous:
-            given = 0 if x_cont is None else x_cont.shape[1]
-            if x_cont is None or given != self.n_continuous:
-                raise DataError(
-                    f"x_cont has {given} features, but the model has {self.n_continuous}"
-                )
             parts.append(self.continuous_norm(x_cont))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
@@ -124,6 +147,11 @@ class TabularModel(nn.Module):
     def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
         """Which rows of which parameters belong to a categorical column."""
         return [self.embeddings.column_rows(column)]
+
+    def set_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """Which rows of which parameters belong to a set column."""
+        table = self.set_embeddings.tables[column]
+        return [(table, slice(0, len(table)))]
 
     def column_vectors(self, column: int) -> Tensor:
         """`(n, d)`: a categorical column's embedding."""

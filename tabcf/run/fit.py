@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, nn
 
-from tabcf.contracts.definitions import FitProblem, LossDefinition, ModelDefinition
-from tabcf.contracts.model import ColumnRows, KnowsBiases
+from tabcf.contracts.definitions import FitProblem, ModelDefinition
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
 from tabcf.errors import SpecError
@@ -21,6 +20,7 @@ from tabcf.evaluation.baselines import baseline_metrics
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import Trained
+from tabcf.run.build import build_model, build_objective, build_optimiser, device_named
 from tabcf.run.prepare import (
     TEST,
     TRAIN,
@@ -40,10 +40,8 @@ from tabcf.run.unknown import unknown_policy, write_mean_rows
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Component, Spec
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
-from tabcf.training.objectives import CatalogueObjective, Objective, PointwiseObjective
-from tabcf.training.optimiser import AdamW, Decay, decay_groups
 
-__all__ = ["build_model", "build_objective", "build_optimiser", "fit", "resolve_metrics"]
+__all__ = ["fit", "fit_events", "resolve_metrics"]
 
 
 def fit(
@@ -154,7 +152,7 @@ def _train(
     """One fit on encoded training rows, validated by the way if there are validation rows."""
     model_definition: ModelDefinition
     model_definition, options = registry.resolve("model", spec.model)
-    device = _device(spec.train.device)
+    device = device_named(spec.train.device)
     rng = Generator().manual_seed(spec.seed)
     with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
         torch.manual_seed(spec.seed)
@@ -215,84 +213,6 @@ def _threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) -> nn.Module:
-    """The spec's model for the encoder's columns."""
-    definition, options = registry.resolve("model", spec.model)
-    model: nn.Module = definition.build(encoded.encoder.layout, encoded.target, d_out, options)
-    return model
-
-
-def build_objective(
-    spec: Spec,
-    definition: LossDefinition,
-    encoded: Encoded,
-    model: nn.Module,
-    loss: nn.Module,
-    *,
-    masking: float = 0.0,
-) -> Objective:
-    """What a training step lowers, by the loss's form."""
-    device = _device(spec.train.device)
-    device_or_none = None if device.type == "cpu" else device
-    batch_size = spec.train.batch_size
-    if definition.form == "catalogue":
-        if encoded.encoder.layout.has_event_columns:
-            raise SpecError(
-                [
-                    f"loss: {definition.name} scores a user's whole catalogue at once, where an "
-                    "event has no columns of its own; leave out `columns` and further entities"
-                ]
-            )
-        return CatalogueObjective(
-            encoded.train,
-            model,
-            loss,
-            batch_size=batch_size,
-            masking=masking,
-            device=device_or_none,
-        )
-    return PointwiseObjective(
-        encoded.train,
-        model,
-        loss,
-        batch_size=batch_size,
-        masking=masking,
-        l2=spec.train.l2,
-        device=device_or_none,
-    )
-
-
-def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Module) -> AdamW:
-    """AdamW with the spec's decays."""
-    by_column = dict(spec.train.weight_decay)
-    decay = Decay(by_column.pop("default", 0.0), by_column, on_biases=spec.train.decay_biases)
-    names = [column.name for column in encoded.encoder.layout.categorical]
-    unknown = sorted(set(by_column) - set(names))
-    if unknown:
-        raise SpecError(
-            [
-                f"train.weight_decay: no column '{unknown[0]}' with an embedding; known: default, "
-                f"{', '.join(names)}"
-            ]
-        )
-    columns = {}
-    if by_column:
-        if not isinstance(model, ColumnRows):
-            raise SpecError(
-                [
-                    f"train.weight_decay: {spec.model.name} cannot decay columns apart; give one "
-                    "number"
-                ]
-            )
-        columns = {name: model.column_rows(names.index(name)) for name in by_column}
-    parameters = [*model.parameters(), *loss.parameters()]
-    if isinstance(model, KnowsBiases):
-        biases = [*model.bias_parameters(), *loss.parameters()]
-    else:
-        biases = [p for p in parameters if p.ndim <= 1]
-    return AdamW(decay_groups(parameters, biases, columns, decay))
 
 
 def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple[Metric, ...]:
@@ -397,15 +317,3 @@ def _baselines(
         return {}
     problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
     return baseline_metrics(problem, encoded.encoder, test, metrics, past=encoded.past, seed=seed)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecError([f"train.device: '{name}' cannot be used: {reason}"]) from None
-    return device

@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from tabcf.errors import SpecError
-from tabcf.run.fit import build_model, build_objective, build_optimiser
+from tabcf.run.build import build_model, build_objective, build_optimiser
 from tabcf.run.prepare import TRAIN, encode_split, load_events, resolve_loss
 from tabcf.run.registry import compose_registry
 from tabcf.run.unknown import unknown_policy
