@@ -50,8 +50,8 @@ def _unseen(
             if is_new.any():
                 what = use.removeprefix("id of ") if use.startswith("id of") else column
                 yield (
-                    f"{name}: {int(is_new.sum()):,} of {len(rows):,} rows have a {what} that "
-                    f"training does not ({int(rows[is_new].nunique()):,} different); "
+                    f"{name}: {int(is_new.sum()):,} of {len(rows):,} rows have another {what} than "
+                    f"all of training ({int(rows[is_new].nunique()):,} different); "
                     "they are predicted as unknown"
                 )
 

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, nn
 
 from tabcf.contracts.definitions import FitProblem, ModelDefinition
+from tabcf.contracts.options import FromColumn
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
 from tabcf.errors import SpecError
@@ -256,10 +257,13 @@ def check_early_stopping(spec: Spec, events: Events) -> None:
 
 
 def spec_columns(spec: Spec, events: Events) -> dict[str, str]:
-    """What each event column is for, for the split doctor: an entity's id, or a model's input."""
+    """What each event column is for, for the split doctor: an entity's id, or a model's input.
+
+    Columns that only serve to derive others, such as times, are not the model's to see.
+    """
     uses = {entity.id: f"id of {name}" for name, entity in spec.entities.items()}
     for plan in events.plans:
-        if plan.table == "event":
+        if plan.table == "event" and isinstance(plan.options, FromColumn):
             for column in plan.definition.sources(plan.name, plan.options):
                 if "." not in column:
                     uses.setdefault(column, plan.definition.output)
