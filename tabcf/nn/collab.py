@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.errors import DataError
-from tabcf.nn.embedding import embedding_width, init_rows
+from tabcf.nn.embedding import init_rows, resolve_widths
+from tabcf.nn.sides import Sides
 from tabcf.nn.tabular import in_range
 
 __all__ = ["CollabNN"]
@@ -46,7 +48,7 @@ class CollabNN(nn.Module):
         d_out: int = 1,
     ) -> None:
         super().__init__()
-        d_user, d_item = widths or (embedding_width(n_users), embedding_width(n_items))
+        d_user, d_item = resolve_widths((n_users, n_items), widths)
         self.users = nn.Parameter(init_rows(torch.empty(n_users, d_user)))
         self.items = nn.Parameter(init_rows(torch.empty(n_items, d_item)))
         self.layers = nn.Sequential(
@@ -54,27 +56,32 @@ class CollabNN(nn.Module):
         )
         self.d_out = d_out
         self.y_range = y_range
+        self._sides = Sides.of(2, 0, 0, user=0, item=1, cat=None, cont=None, sets=None)
 
     def forward(
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """Outputs for pairs."""
-        if x_cat.shape[1] != 2 or x_sets or (x_cont is not None and x_cont.shape[1]):
+        if x_cat.shape[1:] != (2,) or x_sets or (x_cont is not None and x_cont.shape[1]):
             raise DataError(
                 "CollabNN takes one user and one item column and nothing else; "
                 "use EmbeddingNN for more columns"
             )
-        vectors = torch.cat([self.users[x_cat[:, 0]], self.items[x_cat[:, 1]]], 1)
+        users = F.embedding(x_cat[:, 0], self.users)
+        vectors = torch.cat([users, F.embedding(x_cat[:, 1], self.items)], 1)
         return in_range(self.layers(vectors), self.y_range)
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, d_out)`: the hidden layer's two halves are computed once each."""
+        self._sides.check(query.user, "user")
+        self._sides.check(query.event, "event")
+        self._sides.check(items, "item")
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
-        d_user = self.users.shape[1]
-        users = self.users[query.user.x_cat[:, 0]] @ first.weight[:, :d_user].T + first.bias
-        of_items = self.items[items.x_cat[:, 0]] @ first.weight[:, d_user:].T
-        return in_range(self.layers[1:](users[:, None] + of_items[None]), self.y_range)
+        of_users, of_items = first.weight.split([self.users.shape[1], self.items.shape[1]], 1)
+        user_part = F.embedding(query.user.x_cat[:, 0], self.users) @ of_users.T + first.bias
+        item_part = F.embedding(items.x_cat[:, 0], self.items) @ of_items.T
+        return in_range(self.layers[1:](user_part[:, None] + item_part[None]), self.y_range)
 
     def bias_parameters(self) -> list[nn.Parameter]:
         """Biases, which weight decay leaves alone by default."""

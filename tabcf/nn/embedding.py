@@ -15,7 +15,15 @@ from torch.nn import functional as F
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import DataError
 
-__all__ = ["ColumnEmbeddings", "SetEmbeddings", "embedding_width", "init_rows", "resolve_widths"]
+__all__ = [
+    "ColumnEmbeddings",
+    "SetEmbeddings",
+    "check_columns",
+    "embedding_width",
+    "init_rows",
+    "pooled",
+    "resolve_widths",
+]
 
 
 def embedding_width(cardinality: int) -> int:
@@ -38,7 +46,22 @@ def resolve_widths(
         raise DataError(
             f"widths: expected one for each of {len(cardinalities)} columns, got {len(widths)}"
         )
-    return [w or embedding_width(n) for n, w in zip(cardinalities, widths, strict=True)]
+    for width in widths:
+        if width is not None and width < 1:
+            raise DataError(f"widths: expected a positive integer, got {width}")
+    return [
+        embedding_width(n) if width is None else width
+        for n, width in zip(cardinalities, widths, strict=True)
+    ]
+
+
+def check_columns(x_cat: Tensor, n_columns: int) -> None:
+    """Raise `DataError` unless there are so many categorical columns; looks at shapes alone."""
+    if x_cat.shape[1:] == (n_columns,):
+        return
+    if x_cat.ndim != 2:
+        raise DataError(f"x_cat: expected (B, {n_columns}) indices, got {tuple(x_cat.shape)}")
+    raise DataError(f"x_cat has {x_cat.shape[1]} columns, but the model has {n_columns}")
 
 
 def init_rows(table: Tensor) -> Tensor:
@@ -51,6 +74,7 @@ class ColumnEmbeddings(nn.Module):
 
     Columns of equal width share one table, each with its own rows in it, so that a step costs
     one look-up a width. Row 0 of every column is the unknown value and is trained like any other.
+    Only the number of columns is checked: an index beyond its own column reads another's rows.
 
     Shape:
         Input: `(B, C)` int, column c in `range(cardinalities[c])`.
@@ -80,9 +104,10 @@ class ColumnEmbeddings(nn.Module):
                 start += self.cardinalities[column]
             self.tables.append(nn.Parameter(init_rows(torch.empty(start, width))))
             number = len(self._groups)
-            self.register_buffer(
-                f"_start{number}", torch.tensor(starts, dtype=torch.int32), persistent=False
-            )
+            for name, numbers in (("start", starts), ("columns", columns)):
+                self.register_buffer(
+                    f"_{name}{number}", torch.tensor(numbers, dtype=torch.int32), persistent=False
+                )
             self._groups.append((width, columns))
 
     @property
@@ -93,12 +118,11 @@ class ColumnEmbeddings(nn.Module):
     def forward(self, x_cat: Tensor) -> Tensor:
         """Look up all columns."""
         n_columns = len(self.cardinalities)
-        if x_cat.shape[1] != n_columns:
-            raise DataError(f"x_cat has {x_cat.shape[1]} columns, but the model has {n_columns}")
+        check_columns(x_cat, n_columns)
         if not n_columns:
             return torch.zeros(len(x_cat), 0, device=x_cat.device)
         if len(self._groups) == 1:
-            index = x_cat + self._start(0) if n_columns > 1 else x_cat
+            index = x_cat + self._buffer("start", 0) if n_columns > 1 else x_cat
             return F.embedding(index, self.tables[0]).flatten(1)
         if len(self._groups) == n_columns:
             return torch.cat(
@@ -107,17 +131,22 @@ class ColumnEmbeddings(nn.Module):
             )
         found: dict[int, Tensor] = {}
         for group, (_, columns) in self._enumerated():
-            vectors = F.embedding(x_cat[:, columns] + self._start(group), self.tables[group])
+            index = x_cat.index_select(1, self._buffer("columns", group))
+            vectors = F.embedding(index + self._buffer("start", group), self.tables[group])
             found |= dict(zip(columns, vectors.unbind(1), strict=True))
         return torch.cat([found[c] for c in range(n_columns)], 1)
 
     def select(self, x_cat: Tensor, columns: Sequence[int]) -> Tensor:
         """Look up some columns: `(B, len(columns))` in, their vectors concatenated out."""
+        check_columns(x_cat, len(columns))
         if not columns:
             return torch.zeros(len(x_cat), 0, device=x_cat.device)
-        return torch.cat(
-            [F.embedding(x_cat[:, i], self.column_weight(c)) for i, c in enumerate(columns)], 1
-        )
+        found = []
+        for position, column in enumerate(columns):
+            # The whole table and not a view of it, whose gradient would be padded to the whole.
+            table, start = self._place[column]
+            found.append(F.embedding(x_cat[:, position] + start, self.tables[table]))
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
 
     def column_weight(self, column: int) -> Tensor:
         """`(n, d)`: a view of one column's rows."""
@@ -132,9 +161,9 @@ class ColumnEmbeddings(nn.Module):
     def _enumerated(self) -> list[tuple[int, tuple[int, list[int]]]]:
         return list(enumerate(self._groups))
 
-    def _start(self, group: int) -> Tensor:
-        start: Tensor = getattr(self, f"_start{group}")
-        return start
+    def _buffer(self, name: str, group: int) -> Tensor:
+        numbers: Tensor = getattr(self, f"_{name}{group}")
+        return numbers
 
 
 class SetEmbeddings(nn.Module):
@@ -191,6 +220,8 @@ class SetEmbeddings(nn.Module):
 def pooled(bag: Bag, table: Tensor, *, norm: str) -> Tensor:
     """`(B, d)`: each row's values summed, over √n or n of them."""
     offsets = bag.offsets.to(bag.values.dtype)
+    if norm == "mean" and bag.weights is None:
+        return F.embedding_bag(bag.values, table, offsets, mode="mean")
     total = F.embedding_bag(bag.values, table, offsets, mode="sum", per_sample_weights=bag.weights)
     ends = torch.cat([offsets[1:], offsets.new_tensor([len(bag.values)])])
     count = (ends - offsets).clamp_min(1).to(total.dtype).unsqueeze(1)

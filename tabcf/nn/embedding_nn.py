@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Inputs, Query
 from tabcf.contracts.layout import Side
-from tabcf.nn.sides import Sides
+from tabcf.nn.sides import SIDES, Sides
 from tabcf.nn.tabular import TabularModel, in_range
 
 __all__ = ["EmbeddingNN"]
@@ -93,12 +94,26 @@ class EmbeddingNN(TabularModel):
             cont=cont_sides,
             sets=set_sides,
         )
+        # Which inputs of the first layer come from which side.
+        widths_in = [*self.embeddings.widths, *self.set_embeddings.widths, *[1] * n_continuous]
+        places = torch.arange(self.d_in).split(widths_in)
+        n_cat, n_sets = len(self.sides.cat), len(self.sides.sets)
+        for side in SIDES:
+            cats, conts, sets = self.sides.columns(side)
+            own = [*cats, *(n_cat + s for s in sets), *(n_cat + n_sets + f for f in conts)]
+            chosen = torch.cat([places[i] for i in own]) if own else torch.arange(0)
+            self.register_buffer(f"_{side}_places", chosen, persistent=False)
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, d_out)`: every item for every user.
 
         The first layer is linear in its input, so its user's and event's parts are computed once
-        a user and its item's part once an item; only what follows sees all pairs.
+        a user and its item's part once an item; only what follows sees all pairs. In training,
+        hidden layers are normalised over all pairs, and continuous features as in evaluation: a
+        side's rows are no sample of events.
+
+        Raises:
+            DataError: A part does not hold just its side's columns.
         """
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
@@ -112,41 +127,32 @@ class EmbeddingNN(TabularModel):
 
     def _part(self, inputs: Inputs, side: Side, first: nn.Linear) -> Tensor:
         """`(rows, H)`: what one side's columns add to the first layer."""
+        self.sides.check(inputs, side)
         cats, conts, sets = self.sides.columns(side)
-        parts, places = [], []
-        at = 0
-        for column, width in enumerate(self.embeddings.widths):
-            if column in cats:
-                places.append(torch.arange(at, at + width))
-            at += width
+        parts = []
         if cats:
-            parts.append(self.embedding_dropout(self.embeddings.select(inputs.x_cat, cats)))
-        for column, width in enumerate(self.set_embeddings.widths):
-            if column in sets:
-                places.append(torch.arange(at, at + width))
-            at += width
+            embedded = self.embeddings.select(inputs.x_cat, cats)
+            parts.append(self.embedding_dropout(embedded))
         if sets:
             parts += self.set_embeddings.select(inputs.x_sets, sets)
         if conts:
-            places.append(torch.tensor(conts) + at)
             parts.append(self._normalised(inputs.x_cont, conts))
         if not parts:
             return first.weight.new_zeros(len(inputs.x_cat), first.out_features)
-        chosen = torch.cat(places).to(first.weight.device)
-        return torch.cat(parts, 1) @ first.weight.index_select(1, chosen).T
+        places: Tensor = getattr(self, f"_{side}_places")
+        return torch.cat(parts, 1) @ first.weight.index_select(1, places).T
 
     def _normalised(self, x_cont: Tensor, features: list[int]) -> Tensor:
-        """Some features by the running statistics; a side's rows are no batch to learn from."""
+        """Some features, normalised by the running statistics."""
         norm = self.continuous_norm
         if not isinstance(norm, nn.BatchNorm1d):
             return x_cont
         assert norm.running_mean is not None and norm.running_var is not None
-        return torch.nn.functional.batch_norm(
+        return F.batch_norm(
             x_cont,
             norm.running_mean[features],
             norm.running_var[features],
             norm.weight[features],
             norm.bias[features],
-            training=False,
             eps=norm.eps,
         )

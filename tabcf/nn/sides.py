@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.layout import Side
 from tabcf.errors import DataError
 
-__all__ = ["Sides"]
+__all__ = ["SIDES", "Columns", "Sides"]
+
+SIDES: tuple[Side, ...] = ("user", "item", "event")
+
+
+class Columns(NamedTuple):
+    """Positions in `x_cat`, `x_cont` and `x_sets`."""
+
+    cat: list[int]
+    cont: list[int]
+    sets: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +66,33 @@ class Sides:
         ):
             if len(sides) != n:
                 raise DataError(f"{name}: expected one for each of {n} columns, got {len(sides)}")
+            unknown = [side for side in sides if side not in SIDES]
+            if unknown:
+                raise DataError(f"{name}: expected user, item or event, got {unknown[0]!r}")
+        for role, position in (("user", user), ("item", item)):
+            if found.cat[position] != role:
+                raise DataError(
+                    f"cat_sides: column {position} holds the {role} ids, but its side is "
+                    f"'{found.cat[position]}'"
+                )
         return found
 
-    def columns(self, side: Side) -> tuple[list[int], list[int], list[int]]:
-        """Positions of a side's categorical, continuous and set columns."""
-        return (
-            [i for i, own in enumerate(self.cat) if own == side],
-            [i for i, own in enumerate(self.cont) if own == side],
-            [i for i, own in enumerate(self.sets) if own == side],
+    def columns(self, *sides: Side) -> Columns:
+        """Positions of some sides' categorical, continuous and set columns."""
+        return Columns(
+            [i for i, own in enumerate(self.cat) if own in sides],
+            [i for i, own in enumerate(self.cont) if own in sides],
+            [i for i, own in enumerate(self.sets) if own in sides],
         )
+
+    def check(self, inputs: Inputs, side: Side) -> None:
+        """Raise `DataError` unless the inputs hold just this side's columns."""
+        for name, given, own in (
+            ("x_cat", inputs.x_cat.shape[1], self.cat),
+            ("x_cont", inputs.x_cont.shape[1], self.cont),
+            ("x_sets", len(inputs.x_sets), self.sets),
+        ):
+            if given != own.count(side):
+                raise DataError(
+                    f"{side} side: {name} has {given} columns, but the model has {own.count(side)}"
+                )

@@ -13,6 +13,7 @@ import torch
 import tabcf
 from tabcf.contracts.definitions import ModelDefinition
 from tabcf.contracts.options import NoOptions
+from tabcf.errors import SpecError
 from tabcf.nn import DotProductBias
 from tabcf.plugin.hooks import hookimpl
 from tabcf.run.builtins import builtin_registry
@@ -209,3 +210,52 @@ def test_a_plain_table_with_gaps_is_learnt_and_predicts_gaps() -> None:
     assert [c.name for c in run.trained.encoder.layout.continuous] == ["size", "size is missing"]
     gaps = pd.DataFrame({"color": [None, "mauve", "red"], "size": [np.nan, 10.0, np.nan]})
     assert np.isfinite(run.predict(gaps)["prediction"]).all()
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "expected"),
+    [
+        ({"columns": ["a", "b"]}, "mae", ["prediction.a", "prediction.b"]),
+        ("kind", None, ["P(x)", "P(y)", "P(z)", "prediction"]),
+        ("flag", None, ["P(yes)", "prediction"]),
+        ("stars", "cross_entropy", ["P(1)", "P(2)", "P(3)", "prediction"]),
+        ({"column": "stars", "levels": [1, 2, 3]}, "cross_entropy", ["prediction"]),
+    ],
+)
+def test_every_kind_of_target_is_learnt_and_decoded(
+    target: Any, loss: str | None, expected: list[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 300)
+    stars = 2 + np.sign(x).astype(int) * (np.abs(x) > 0.3)
+    frame = pd.DataFrame(
+        {
+            "x": x,
+            "a": 3 * x,
+            "b": -x,
+            "stars": stars,
+            "kind": np.array(["x", "y", "z"])[stars - 1],
+            "flag": np.where(x > 0, "yes", "no"),
+        }
+    )
+    spec = {
+        "tabcf": 1,
+        "target": target,
+        "columns": {"x": "number"},
+        "loss": loss,
+        "model": {"tabular": {"layers": [32]}},
+        "train": {"epochs": 60, "batch_size": 32, "learning_rate": 0.02},
+    }
+    run = tabcf.fit({k: v for k, v in spec.items() if v is not None}, frame)
+    predicted = run.predict(frame)
+    assert [column for column in predicted.columns if column not in frame.columns] == expected
+    if "accuracy" in run.report.test:
+        assert run.report.test["accuracy"] > 0.85
+    else:
+        assert run.report.test["rmse"] < 0.45
+        assert run.report.test["mae"] < 0.35
+
+
+def test_unequal_widths_of_a_product_are_refused_with_the_alternative() -> None:
+    with pytest.raises(SpecError, match="vectors of one width: give `factors`, or use collab_nn"):
+        tabcf.fit(rated("dot_product", {"widths": {"user": 4, "item": 8}}), tiny_ratings())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from tabcf.contracts.definitions import FitProblem, ModelDefinition
 from tabcf.contracts.layout import Layout
@@ -58,6 +58,16 @@ class DotProductOptions(ModelOptions):
     """Share of the user's factors dropped in training."""
     set_norm: Literal["sqrt", "mean"] = "sqrt"
     """A set counts as the sum of its vectors over the root of their number, or as their mean."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_width(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "widths" in value:
+            raise ValueError(
+                "a product needs vectors of one width: give `factors`, or use collab_nn, whose "
+                "`widths` may differ"
+            )
+        return value
 
 
 class CollabNNOptions(ModelOptions):
