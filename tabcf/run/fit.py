@@ -185,21 +185,23 @@ def _train(
         def on_epoch(report: EpochReport) -> None:
             progress.epoch(report, epochs)
 
-        training = train(
-            model,
-            objective,
-            optimiser=build_optimiser(spec, encoded, model, loss_module),
-            schedule=schedule.definition.build(schedule.options),
-            learning_rate=spec.train.learning_rate,
-            epochs=epochs,
-            rng=rng,
-            clip_norm=spec.train.clip_norm,
-            early_stop=_early_stop(spec, metrics) if validated is not None else None,
-            validate=validate,
-            on_epoch=on_epoch,
-            on_step=progress.step,
-        )
-        progress.stop()
+        try:
+            training = train(
+                model,
+                objective,
+                optimiser=build_optimiser(spec, encoded, model, loss_module),
+                schedule=schedule.definition.build(schedule.options),
+                learning_rate=spec.train.learning_rate,
+                epochs=epochs,
+                rng=rng,
+                clip_norm=spec.train.clip_norm,
+                early_stop=_early_stop(spec, metrics) if validated is not None else None,
+                validate=validate,
+                on_epoch=on_epoch,
+                on_step=progress.step,
+            )
+        finally:
+            progress.stop()
     if policy.mean_strength is not None:
         write_mean_rows(model, encoded.encoder.layout, encoded.train, strength=policy.mean_strength)
     return trained, training
