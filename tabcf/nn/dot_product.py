@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Side
 from tabcf.errors import DataError
-from tabcf.nn.embedding import init_rows, pooled
-from tabcf.nn.sides import Sides
+from tabcf.nn.embedding import check_columns, init_rows, pooled
+from tabcf.nn.sides import Columns, Sides
 from tabcf.nn.tabular import in_range
 
 __all__ = ["DotProduct", "DotProductBias"]
@@ -49,7 +49,8 @@ class DotProduct(nn.Module):
         set_cardinalities: Values of each set column.
         set_norm: `sqrt` or `mean`.
         y_range: Lowest and highest output, reached by a sigmoid.
-        dropout: Share of factors dropped from the user's side when items are scored in training.
+        dropout: Share of the user's and the event's factors that does not meet the item's, in
+            training.
 
     Shape:
         Input: `x_cat (B, C)`, `x_cont (B, F)`, bags of B rows.
@@ -59,8 +60,6 @@ class DotProduct(nn.Module):
         >>> DotProduct([944, 1683], factors=8)(torch.tensor([[1, 7]])).shape
         torch.Size([1, 1])
     """
-
-    has_biases = False
 
     def __init__(
         self,
@@ -87,6 +86,10 @@ class DotProduct(nn.Module):
         self.set_norm = set_norm
         self.user, self.item = user, item
         self.dropout = nn.Dropout(dropout)
+        if factors < 1:
+            raise DataError(f"factors: expected a positive integer, got {factors}")
+        if set_norm not in ("sqrt", "mean"):
+            raise DataError(f"set_norm: expected sqrt or mean, got {set_norm!r}")
         self.sides = Sides.of(
             len(self.cardinalities),
             n_continuous,
@@ -107,12 +110,6 @@ class DotProduct(nn.Module):
         self.set_factors = nn.ParameterList(
             nn.Parameter(init_rows(torch.empty(n, factors))) for n in self.set_cardinalities
         )
-        if self.has_biases:
-            self.biases = nn.Parameter(init_rows(torch.empty(n_rows, 1)))
-            self.continuous_weights = nn.Parameter(torch.zeros(n_continuous))
-            self.set_biases = nn.ParameterList(
-                nn.Parameter(torch.zeros(n, 1)) for n in self.set_cardinalities
-            )
 
     _starts: Tensor
 
@@ -120,95 +117,120 @@ class DotProduct(nn.Module):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """The sum of all pairwise products, and of the biases if there are any."""
-        if x_cat.shape[1] != len(self.cardinalities):
-            raise DataError(
-                f"x_cat has {x_cat.shape[1]} columns, but the model has {len(self.cardinalities)}"
-            )
-        if self._is_plain:
-            index = x_cat + self._starts
-            vectors = F.embedding(index, self.factors)
-            raw = (vectors[:, 0] * vectors[:, 1]).sum(1, keepdim=True)
-            if self.has_biases:
-                raw = raw + F.embedding(index, self.biases).sum(1)
-            return in_range(raw, self.y_range)
+        check_columns(x_cat, len(self.cardinalities))
         given = 0 if x_cont is None else x_cont.shape[1]
         if given != self.n_continuous:
             raise DataError(f"x_cont has {given} features, but the model has {self.n_continuous}")
-        if x_cont is None:
-            x_cont = torch.zeros(len(x_cat), 0, device=x_cat.device)
         if len(x_sets or ()) != len(self.set_cardinalities):
             raise DataError(
                 f"x_sets has {len(x_sets or ())} set columns, but the model has "
                 f"{len(self.set_cardinalities)}"
             )
+        if self._is_plain and not (self.training and self.dropout.p):
+            return in_range(self._plain(x_cat + self._starts), self.y_range)
+        if x_cont is None:
+            x_cont = self.factors.new_zeros(len(x_cat), 0)
         inputs = Inputs(x_cat, x_cont, tuple(x_sets or ()))
-        everything = tuple(
-            range(n) for n in (x_cat.shape[1], self.n_continuous, len(inputs.x_sets))
-        )
-        raw = self._terms(inputs, everything).inner
+        if self.training and self.dropout.p:
+            item = self._terms(*_part(inputs, self.sides.columns("item")))
+            query = self._terms(*_part(inputs, self.sides.columns("user", "event")))
+            between = (self.dropout(query.vector) * item.vector).sum(1, keepdim=True)
+            return in_range(between + query.inner + item.inner, self.y_range)
+        raw = self._terms(inputs, self.sides.columns("user", "item", "event")).inner
         return in_range(raw, self.y_range)
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
-        """`(B, I, 1)`: every item for every user, by one matrix product."""
-        user = self._terms(query.user, self.sides.columns("user"))
-        event = self._terms(query.event, self.sides.columns("event"))
-        item = self._terms(items, self.sides.columns("item"))
-        vector = self.dropout(user.vector + event.vector)
-        inner = user.inner + event.inner + (user.vector * event.vector).sum(1, keepdim=True)
-        raw = vector @ item.vector.T + inner + item.inner.T
+        """`(B, I, 1)`: every item for every user, by one matrix product.
+
+        Raises:
+            DataError: A part does not hold just its side's columns.
+        """
+        asked, item = self._query_terms(query), self._item_terms(items)
+        raw = self.dropout(asked.vector) @ item.vector.T + asked.inner + item.inner.T
         return in_range(raw, self.y_range).unsqueeze(2)
 
-    def _terms(self, inputs: Inputs, columns: tuple[Sequence[int], ...]) -> _Terms:
-        """The sum of some columns' vectors, `(B, D)`, and their products and biases, `(B, 1)`."""
-        cats, conts, sets = columns
-        vectors: list[Tensor] = []
-        inner = self.factors.new_zeros(len(inputs.x_cat), 1)
-        if len(cats):
-            index = inputs.x_cat + self._starts[list(cats)]
-            vectors.extend(F.embedding(index, self.factors).unbind(1))
-            if self.has_biases:
-                inner = inner + F.embedding(index, self.biases).sum(1)
-        if len(conts):
-            own = self.continuous_factors[list(conts)]
-            vectors.extend((inputs.x_cont[:, :, None] * own[None]).unbind(1))
-            if self.has_biases:
-                weights = self.continuous_weights[list(conts)]
-                inner = inner + (inputs.x_cont @ weights).unsqueeze(1)
-        for bag, column in zip(inputs.x_sets, sets, strict=True):
-            vectors.append(pooled(bag, self.set_factors[column], norm=self.set_norm))
-            if self.has_biases:
-                inner = inner + pooled(bag, self.set_biases[column], norm=self.set_norm)
-        if not vectors:
-            return _Terms(self.factors.new_zeros(len(inputs.x_cat), self.n_factors), inner)
-        if len(vectors) == 1:
-            return _Terms(vectors[0], inner)
-        stacked = torch.stack(vectors, 1)
-        total = stacked.sum(1)
-        # Example of three vectors: ab + ac + bc = ((a + b + c)² - a² - b² - c²) / 2.
-        pairs = (total.pow(2) - stacked.pow(2).sum(1)).sum(1, keepdim=True) / 2
-        return _Terms(total, inner + pairs)
+    def user_vectors(self, query: Query) -> Tensor:
+        """`(B, D)`: the sum of a user's and an event's columns' vectors."""
+        return self._query_terms(query).vector
 
     def item_vectors(self, items: Inputs) -> Tensor:
         """`(I, D)`: the sum of an item's columns' vectors."""
-        return self._terms(items, self.sides.columns("item")).vector
+        return self._item_terms(items).vector
 
     def bias_parameters(self) -> list[nn.Parameter]:
         """Biases, which weight decay leaves alone by default."""
-        if not self.has_biases:
-            return []
-        return [self.biases, self.continuous_weights, *self.set_biases]
+        return []
 
     def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
         """Which rows of which parameters belong to a categorical column."""
-        start = sum(self.cardinalities[:column])
-        rows = slice(start, start + self.cardinalities[column])
-        tables = [self.factors, self.biases] if self.has_biases else [self.factors]
-        return [(table, rows) for table in tables]
+        return [(self.factors, self._rows(column))]
+
+    def set_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """Which rows of which parameters belong to a set column."""
+        return [(self.set_factors[column], slice(0, self.set_cardinalities[column]))]
 
     def column_vectors(self, column: int) -> Tensor:
-        """`(n, D)`: a categorical column's factors."""
-        parameter, rows = self.column_rows(column)[0]
-        return parameter[rows]
+        """`(n, D)`: a view of a categorical column's factors."""
+        return self.factors[self._rows(column)]
+
+    def _plain(self, rows: Tensor) -> Tensor:
+        """`(B, 1)` from `(B, 2)` rows of the table."""
+        left, right = F.embedding(rows, self.factors).unbind(1)
+        return (left * right).sum(1, keepdim=True)
+
+    def _query_terms(self, query: Query) -> _Terms:
+        self.sides.check(query.user, "user")
+        self.sides.check(query.event, "event")
+        user = self._terms(query.user, self.sides.columns("user"))
+        event = self._terms(query.event, self.sides.columns("event"))
+        between = (user.vector * event.vector).sum(1, keepdim=True)
+        return _Terms(user.vector + event.vector, user.inner + event.inner + between)
+
+    def _item_terms(self, items: Inputs) -> _Terms:
+        self.sides.check(items, "item")
+        return self._terms(items, self.sides.columns("item"))
+
+    def _terms(self, inputs: Inputs, columns: Columns) -> _Terms:
+        """The sum of some columns' vectors, `(B, D)`, and their products, `(B, 1)`."""
+        total = self.factors.new_zeros(len(inputs.x_cat), self.n_factors)
+        squares = self.factors.new_zeros(len(inputs.x_cat), 1)
+        if columns.cat:
+            vectors = F.embedding(self._table_rows(inputs, columns), self.factors)
+            total = total + vectors.sum(1)
+            squares = squares + vectors.pow(2).sum((1, 2)).unsqueeze(1)
+        if columns.cont:
+            own = self.continuous_factors[columns.cont]
+            total = total + inputs.x_cont @ own
+            squares = squares + inputs.x_cont.pow(2) @ own.pow(2).sum(1, keepdim=True)
+        for bag, column in zip(inputs.x_sets, columns.sets, strict=True):
+            vector = pooled(bag, self.set_factors[column], norm=self.set_norm)
+            total = total + vector
+            squares = squares + vector.pow(2).sum(1, keepdim=True)
+        if sum(map(len, columns)) < 2:
+            return _Terms(total, torch.zeros_like(squares))
+        # Example of three vectors: ab + ac + bc = ((a + b + c)² - a² - b² - c²) / 2.
+        return _Terms(total, (total.pow(2).sum(1, keepdim=True) - squares) / 2)
+
+    def _table_rows(self, inputs: Inputs, columns: Columns) -> Tensor:
+        """`(B, C)`: rows of the one table for some categorical columns."""
+        starts = self._starts
+        if len(columns.cat) < len(self.cardinalities):
+            starts = starts[columns.cat]
+        return inputs.x_cat + starts
+
+    def _rows(self, column: int) -> slice:
+        start = sum(self.cardinalities[:column])
+        return slice(start, start + self.cardinalities[column])
+
+
+def _part(inputs: Inputs, columns: Columns) -> tuple[Inputs, Columns]:
+    """Some columns of a batch, with their positions."""
+    part = Inputs(
+        inputs.x_cat[:, columns.cat],
+        inputs.x_cont[:, columns.cont],
+        tuple(inputs.x_sets[s] for s in columns.sets),
+    )
+    return part, columns
 
 
 class DotProductBias(DotProduct):
@@ -227,9 +249,69 @@ class DotProductBias(DotProduct):
         torch.Size([1, 1])
     """
 
-    has_biases = True
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        n_continuous: int = 0,
+        *,
+        factors: int = 50,
+        user: int = 0,
+        item: int = 1,
+        cat_sides: Sequence[Side] | None = None,
+        cont_sides: Sequence[Side] | None = None,
+        set_sides: Sequence[Side] | None = None,
+        set_cardinalities: Sequence[int] = (),
+        set_norm: str = "sqrt",
+        y_range: tuple[float, float] | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(
+            cardinalities,
+            n_continuous,
+            factors=factors,
+            user=user,
+            item=item,
+            cat_sides=cat_sides,
+            cont_sides=cont_sides,
+            set_sides=set_sides,
+            set_cardinalities=set_cardinalities,
+            set_norm=set_norm,
+            y_range=y_range,
+            dropout=dropout,
+        )
+        self.biases = nn.Parameter(init_rows(torch.empty(sum(self.cardinalities), 1)))
+        self.continuous_weights = nn.Parameter(torch.zeros(n_continuous))
+        self.set_biases = nn.ParameterList(
+            nn.Parameter(torch.zeros(n, 1)) for n in self.set_cardinalities
+        )
 
     def column_bias(self, column: int) -> Tensor:
-        """`(n,)`: a categorical column's biases."""
-        parameter, rows = self.column_rows(column)[1]
-        return parameter[rows].squeeze(1)
+        """`(n,)`: a view of a categorical column's biases."""
+        return self.biases[self._rows(column)].squeeze(1)
+
+    def bias_parameters(self) -> list[nn.Parameter]:
+        """Biases, which weight decay leaves alone by default."""
+        return [self.biases, self.continuous_weights, *self.set_biases]
+
+    def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """Which rows of which parameters belong to a categorical column."""
+        return [*super().column_rows(column), (self.biases, self._rows(column))]
+
+    def set_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """Which rows of which parameters belong to a set column."""
+        rows = slice(0, self.set_cardinalities[column])
+        return [*super().set_rows(column), (self.set_biases[column], rows)]
+
+    def _plain(self, rows: Tensor) -> Tensor:
+        return super()._plain(rows) + F.embedding(rows, self.biases).sum(1)
+
+    def _terms(self, inputs: Inputs, columns: Columns) -> _Terms:
+        vector, inner = super()._terms(inputs, columns)
+        if columns.cat:
+            inner = inner + F.embedding(self._table_rows(inputs, columns), self.biases).sum(1)
+        if columns.cont:
+            weights = self.continuous_weights[columns.cont]
+            inner = inner + (inputs.x_cont @ weights).unsqueeze(1)
+        for bag, column in zip(inputs.x_sets, columns.sets, strict=True):
+            inner = inner + pooled(bag, self.set_biases[column], norm=self.set_norm)
+        return _Terms(vector, inner)
