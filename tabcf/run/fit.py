@@ -34,7 +34,7 @@ from tabcf.run.prepare import (
     resolve_loss,
 )
 from tabcf.run.progress import Progress, Silent
-from tabcf.run.registry import compose_registry
+from tabcf.run.registry import compose_registry, require_installed
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
 from tabcf.run.unknown import unknown_policy, write_mean_rows
@@ -74,6 +74,7 @@ def fit(
     """
     registry = compose_registry(plugins)
     document = read_spec(spec, registry, overrides=overrides)
+    require_installed(document.spec.plugins)
     progress = progress or Silent()
     if out is not None:
         Run.check_free(Path(out))

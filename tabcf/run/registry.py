@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabcf.errors import PluginError
+from tabcf.errors import PluginError, SpecError
 from tabcf.plugin.loading import installed_plugins, register
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins import builtin_registry
 
-__all__ = ["compose_registry"]
+__all__ = ["compose_registry", "require_installed"]
 
 
 def compose_registry(plugins: Sequence[Any] = ()) -> Registry:
@@ -38,3 +38,24 @@ def compose_registry(plugins: Sequence[Any] = ()) -> Registry:
         name = getattr(plugin, "__name__", type(plugin).__name__)
         register(registry, [(name, plugin)])
     return registry
+
+
+def require_installed(names: Sequence[str]) -> None:
+    """Raise unless each plugin that a spec lists is installed, by its own or its package's name.
+
+    Raises:
+        SpecError: One is not; names those that are.
+    """
+    if not names:
+        return
+    found = installed_plugins()
+    known = {plugin.name for plugin in found} | {plugin.distribution for plugin in found}
+    missing = [name for name in names if name not in known]
+    if missing:
+        installed = ", ".join(sorted(plugin.name for plugin in found)) or "none"
+        raise SpecError(
+            [
+                f"plugins: no installed plugin named '{name}'; installed: {installed}"
+                for name in missing
+            ]
+        )

@@ -153,7 +153,7 @@ class Spec(Options):
     name: str | None = None
     """Name of the run; the file's name by default."""
     plugins: tuple[str, ...] = ()
-    """Installed plugins by name, YAML plugins by path."""
+    """Installed plugins that must be there, by name."""
     data: str | None = None
     """The events: a file, a glob, or `builtin:NAME/TABLE`; may be given from Python instead."""
     target: Target

@@ -153,3 +153,10 @@ def test_every_builtin_comes_through_the_hooks() -> None:
     assert issubclass(Halved, Loss)
     kinds = {kind for kind, found in builtin_registry() if found.origin == "tabcf"}
     assert kinds == {"model", "loss", "metric", "column", "split", "schedule", "unknown"}
+
+
+def test_a_plugin_that_a_spec_lists_must_be_installed(
+    frame: pd.DataFrame, spec: dict[str, Any]
+) -> None:
+    with pytest.raises(SpecError, match="plugins: no installed plugin named 'dusk'; installed: no"):
+        tabcf.fit({**spec, "loss": "mse", "plugins": ["dusk"]}, frame, plugins=[Nightlife()])
