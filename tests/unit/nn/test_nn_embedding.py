@@ -70,7 +70,7 @@ def test_vectors_start_small_and_are_cut_at_two_deviations() -> None:
     torch.manual_seed(0)
     table = ColumnEmbeddings([2000], 50).tables[0].detach()
     assert 0.019 < table.abs().max() <= 0.02
-    assert table.std() == pytest.approx(0.01 * 0.8796, rel=0.01)  # a normal one, cut at two deviations
+    assert table.std() == pytest.approx(0.01 * 0.8796, rel=0.01)  # cut at 2 deviations
 
 
 def bags(lengths: list[int], dtype: torch.dtype) -> Bag:
