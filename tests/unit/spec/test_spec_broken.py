@@ -599,6 +599,32 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
             "11:12: entities.item.label: is a column of the entity's table; give `table`",
         ],
     ),
+    (
+        "a ranking metric of a plain table",
+        {
+            "entities:\n": "name: |\n",
+            "loss: mse": "metrics: [ndcg]",
+            "embedding_nn:": "tabular:",
+        },
+        ["17:11: metrics[0]: ndcg ranks items for users; it needs the entities user and item"],
+    ),
+    (
+        "a rule for duplicates without pairs",
+        {
+            "entities:\n": "name: |\n",
+            "seed: 42": "duplicates: last",
+            "embedding_nn:": "tabular:",
+        },
+        [
+            "20:13: duplicates: last is about events of one user with one item; it needs the "
+            "entities user and item",
+        ],
+    ),
+    (
+        "early stopping beside a split with a mistake of its own",
+        {"valid: 0.1": "valid: none", "epochs: 5": "early_stopping: 3"},
+        ["18:25: split.valid: expected a number of at least 0 and below 1, got 'none'"],
+    ),
 ]
 
 # What is wrong with a text as such.
