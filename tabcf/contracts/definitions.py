@@ -13,6 +13,7 @@ from tabcf.contracts.options import Options
 from tabcf.contracts.target import TargetInfo, TargetKind
 
 if TYPE_CHECKING:
+    import click
     import numpy as np
     import pandas as pd
     from torch import Generator, Tensor, nn
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from tabcf.contracts.layout import Layout
     from tabcf.contracts.table import Table
     from tabcf.contracts.tables import Tables
+    from tabcf.contracts.tracker import Tracker
 
 __all__ = [
     "ColumnDefinition",
+    "CommandDefinition",
     "Definition",
     "FitProblem",
     "LossDefinition",
@@ -30,6 +33,7 @@ __all__ = [
     "ModelDefinition",
     "ScheduleDefinition",
     "SplitDefinition",
+    "TrackerDefinition",
     "UnknownDefinition",
 ]
 
@@ -39,11 +43,15 @@ BatchForm = Literal["pointwise", "catalogue"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """What every component has: its name in YAML, its options, one line on what it is."""
+    """What every component has: its name in YAML, its options, one line on what it is.
+
+    `example` is YAML that uses it, as it stands in a spec below the component's key.
+    """
 
     name: str
     options: type[Options]
     summary: str
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +84,15 @@ class LossDefinition(Definition):
     """A loss: `build(target, options)` gives a `tabcf.losses.Loss`.
 
     `pointwise` losses see one raw output row per event, `catalogue` losses one user's raw
-    outputs for every item.
+    outputs for every item. A loss made of others has a `compose(lookup, options)` that gives its
+    definition for the losses that its options name; `lookup` gives a name's definition, options
+    and scope.
     """
 
     targets: frozenset[TargetKind]
     build: Callable[[TargetInfo, Any], nn.Module]
     form: BatchForm = "pointwise"
+    compose: Callable[[Callable[[str], Any], Any], LossDefinition] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +113,27 @@ class MetricDefinition(Definition):
 class ColumnDefinition(Definition):
     """A column kind: what it learns from training rows, and the column it makes.
 
-    `fit(tables, options) -> state` (plain JSON; `tables` holds training rows only) and
-    `apply(tables, options, state) -> Series` of the stated output. `sources(name, options)` lists
-    what it reads: `"timestamp"`, or `"user.age"` for another table's column.
+    `fit(tables, options)` sees training rows only and gives a state of plain JSON values and
+    numpy arrays (numbers, truth values or fixed-width text), saved with the run.
+    `apply(tables, options, state)` gives a Series of the stated output, one value per row of
+    `tables.here`.
+
+    `sources(name, options)` lists what it reads: `"timestamp"` or another column's name,
+    `"user.age"` for another table's column, `"user"` for an entity's ids. Its side follows from
+    them.
+
+    A column made from training events, such as a count, has to leave a training row's own event
+    out. With `leaves_out_own`, `apply` is called for training rows on their own, with
+    `tables.is_training` set. A set does so by `own(tables, options, state)`: a text for each
+    event, the value that is left out of its set.
     """
 
     output: ColumnOutput
     sources: Callable[[str, Any], tuple[str, ...]]
     apply: Callable[[Tables, Any, Any], pd.Series[Any]]
     fit: Callable[[Tables, Any], Any] | None = None
+    own: Callable[[Tables, Any, Any], pd.Series[Any]] | None = None
+    leaves_out_own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,3 +159,19 @@ class ScheduleDefinition(Definition):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownDefinition(Definition):
     """What an unknown value's embedding row is: `mean` or `masked`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerDefinition(Definition):
+    """Who is told of a fit: `build(options)` gives a `tabcf.contracts.tracker.Tracker`."""
+
+    build: Callable[[Any], Tracker]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDefinition:
+    """A command of `tabcf`: `build()` gives a `click.Command` and imports what it needs."""
+
+    name: str
+    summary: str
+    build: Callable[[], click.Command]

@@ -14,7 +14,7 @@ from tabcf.contracts.definitions import ColumnDefinition
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn, Side
 from tabcf.contracts.table import EntityTable, Table
-from tabcf.contracts.tables import Tables
+from tabcf.contracts.tables import EVENT, Tables
 from tabcf.data.batches import join, select
 from tabcf.data.encodings import (
     CategoryEncoding,
@@ -27,9 +27,7 @@ from tabcf.data.entities import Entity, EntityPlan, build_entity
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 
-__all__ = ["EVENT", "ColumnPlan", "Encoder"]
-
-EVENT = "event"
+__all__ = ["ColumnPlan", "Encoder"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ import pluggy
 
 from tabcf.contracts.definitions import (
     ColumnDefinition,
+    CommandDefinition,
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
     ScheduleDefinition,
     SplitDefinition,
+    TrackerDefinition,
 )
 
 __all__ = ["HOOKS", "PROJECT", "Hooks", "hookimpl"]
@@ -57,6 +59,16 @@ class Hooks:
     @_hookspec
     def tabcf_splits(self) -> Iterable[SplitDefinition]:
         """Splits, for `split:`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
+        """Who is told of a fit, for `track:`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def tabcf_commands(self) -> Iterable[CommandDefinition]:
+        """Commands of `tabcf`."""
         raise NotImplementedError
 
 

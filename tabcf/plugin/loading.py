@@ -60,8 +60,9 @@ def register(registry: Registry, plugins: Sequence[tuple[str, Any]]) -> None:
             first = str(error).splitlines()[0]
             raise PluginError(f"plugin {origin}: {first}; hooks: {', '.join(HOOKS)}") from None
         for hook in HOOKS:
+            add = registry.add_commands if hook == "tabcf_commands" else registry.add
             for definitions in _called(manager, hook, origin):
-                registry.add(definitions, origin=origin)
+                add(definitions, origin=origin)
 
 
 def _called(manager: pluggy.PluginManager, hook: str, origin: str) -> Iterable[Any]:

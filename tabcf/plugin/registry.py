@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from tabcf.contracts.definitions import (
     ColumnDefinition,
+    CommandDefinition,
     Definition,
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
     ScheduleDefinition,
     SplitDefinition,
+    TrackerDefinition,
     UnknownDefinition,
 )
 from tabcf.contracts.options import Options
@@ -28,6 +30,7 @@ KINDS: Mapping[str, type[Definition]] = {
     "column": ColumnDefinition,
     "split": SplitDefinition,
     "schedule": ScheduleDefinition,
+    "tracker": TrackerDefinition,
     "unknown": UnknownDefinition,
 }
 
@@ -57,6 +60,22 @@ class Registry:
     def __init__(self) -> None:
         self._by_kind: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
         self._set_aside: dict[str, str] = {}
+        self._commands: dict[str, tuple[CommandDefinition, str]] = {}
+
+    def add_commands(self, commands: Iterable[CommandDefinition], *, origin: str) -> None:
+        """Register commands; a name that is taken is an error that names both origins."""
+        for command in commands:
+            if command.name in self._commands:
+                raise PluginError(
+                    f"command '{command.name}' is registered by both "
+                    f"{self._commands[command.name][1]} and {origin}; remove one of them"
+                )
+            self._commands[command.name] = (command, origin)
+
+    @property
+    def commands(self) -> Mapping[str, CommandDefinition]:
+        """Every registered command by its name."""
+        return {name: command for name, (command, _) in sorted(self._commands.items())}
 
     def add(self, definitions: Iterable[Definition], *, origin: str) -> None:
         """Register definitions; two of one kind and name are an error that names both origins."""

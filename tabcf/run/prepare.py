@@ -14,8 +14,9 @@ import torch
 from tabcf.contracts.definitions import LossDefinition, ModelDefinition
 from tabcf.contracts.options import FromColumn, ModelOptions
 from tabcf.contracts.table import Table
+from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
-from tabcf.data.encoder import EVENT, ColumnPlan, Encoder
+from tabcf.data.encoder import ColumnPlan, Encoder
 from tabcf.data.entities import EntityPlan
 from tabcf.data.events import is_positive, merge_duplicates
 from tabcf.data.infer import ColumnGuess, guess_columns

@@ -118,6 +118,9 @@ def _events(text: str, name: str) -> Iterator[Any]:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         reason = error.problem or error.context or "it cannot be parsed"
+        if "nesting depth" in reason:  # libyaml's own limit, met before ours is
+            message = f"expected at most {_MOST_DEPTH} levels of nesting"
+            raise SpecError([f"{where}: {message}"]) from None
         if error.problem and error.context:
             reason += f" {error.context}"
             if error.context_mark and mark and error.context_mark.line != mark.line:
