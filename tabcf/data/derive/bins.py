@@ -69,13 +69,17 @@ def interval_labels(
         >>> interval_labels([25, 37.5])
         ['(-inf, 25)', '[25, 37.5)', '[37.5, inf)']
     """
-    texts = [f"{edge:g}" for edge in edges]
-    for digits in range(7, 18):
+    for digits in range(6, 18):
+        texts = [_edge_text(float(edge), digits) for edge in edges]
         if len(set(texts)) == len(texts):
             break
-        texts = [f"{edge:.{digits}g}" for edge in edges]
     starts, ends = [first, *(f"[{text}" for text in texts)], [*texts, last]
     return [f"{start}, {end})" for start, end in zip(starts, ends, strict=True)]
+
+
+def _edge_text(edge: float, digits: int) -> str:
+    """Whole numbers in full, others to some digits."""
+    return str(int(edge)) if edge.is_integer() and abs(edge) < 1e15 else f"{edge:.{digits}g}"
 
 
 def labelled(index: np.ndarray, labels: Sequence[str], is_missing: np.ndarray) -> pd.Series[Any]:
