@@ -49,6 +49,8 @@ class Table:
         target: `(N,)` float32 (value, probability of the positive class), `(N,)` int64 (class)
             or `(N, T)` float32 (several values); None where nothing is to be learnt.
         weight: `(N,)` float32 or None.
+        left_out: by the position of a set column, `(N,)` int32: the value that each row's own
+            event put into its set, which training leaves out; 0 for none.
     """
 
     rows: dict[str, Tensor]
@@ -56,6 +58,7 @@ class Table:
     entities: dict[str, EntityTable] = field(default_factory=dict)
     target: Tensor | None = None
     weight: Tensor | None = None
+    left_out: dict[int, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.events.x_cat.shape[0])

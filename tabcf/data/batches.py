@@ -70,7 +70,13 @@ def gather(table: Table, positions: Tensor) -> Inputs:
         rows = table.rows[name].index_select(0, positions)
         part = select(entity.inputs, rows)
         (parts if name in ("user", "item") else further).append(part)
-    return join(*parts, select(table.events, positions), *further)
+    inputs = join(*parts, select(table.events, positions), *further)
+    if not table.left_out:
+        return inputs
+    bags = list(inputs.x_sets)
+    for column, values in table.left_out.items():
+        bags[column] = _without(bags[column], values.index_select(0, positions))
+    return inputs._replace(x_sets=tuple(bags))
 
 
 def shuffled_batches(
@@ -152,6 +158,15 @@ def _slice_bag(bag: Bag, start: int, stop: int) -> Bag:
     first, last = int(bounds[start]), int(bounds[min(stop, len(bag.offsets))])
     weights = None if bag.weights is None else bag.weights[first:last]
     return Bag(bag.values[first:last], bag.offsets[start:stop] - first, weights)
+
+
+def _without(bag: Bag, left_out: Tensor) -> Bag:
+    """The bag less one value a row, `(B,)`; 0 leaves nothing out."""
+    lengths = torch.diff(_bounds(bag))
+    is_kept = bag.values != torch.repeat_interleave(left_out, lengths)
+    kept_before = torch.cat([is_kept.new_zeros(1, dtype=torch.int64), torch.cumsum(is_kept, 0)])
+    weights = None if bag.weights is None else bag.weights[is_kept]
+    return Bag(bag.values[is_kept], kept_before[bag.offsets], weights)
 
 
 def select_bag(bag: Bag, rows: Tensor) -> Bag:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from tabcf.contracts.definitions import ColumnDefinition
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn, Side
 from tabcf.contracts.table import EntityTable, Table
-from tabcf.contracts.tables import EVENT, Tables
+from tabcf.contracts.tables import EVENT
 from tabcf.data.batches import join, select
 from tabcf.data.encodings import (
     CategoryEncoding,
@@ -24,29 +25,23 @@ from tabcf.data.encodings import (
     encoding_from_json,
 )
 from tabcf.data.entities import Entity, EntityPlan, build_entity
+from tabcf.data.plans import ColumnPlan, Frames, Maker, in_order
 from tabcf.data.sources import Source
+from tabcf.data.states import joined, split
 from tabcf.errors import DataError
 
-__all__ = ["ColumnPlan", "Encoder"]
+__all__ = ["Encoder"]
 
-
-@dataclass(frozen=True, slots=True)
-class ColumnPlan:
-    """A column that the model receives: its name, its table and how it is made."""
-
-    name: str
-    table: str
-    definition: ColumnDefinition
-    options: Any
+_ROLES = ("user", "item")
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """A planned column with what it learnt."""
+    """A planned column with what it learnt; one that the model does not receive is not encoded."""
 
     plan: ColumnPlan
     state: Any
-    encoding: Encoding
+    encoding: Encoding | None
 
 
 class Encoder:
@@ -57,12 +52,16 @@ class Encoder:
 
     def __init__(self, columns: Sequence[_Fitted], entities: Mapping[str, Entity]) -> None:
         self._columns = tuple(columns)
-        roles_first = sorted(entities, key=lambda name: name not in ("user", "item"))
+        self._plans = {fitted.plan.key: fitted.plan for fitted in columns}
+        self._states = {fitted.plan.key: fitted.state for fitted in columns}
+        roles_first = sorted(entities, key=lambda name: name not in _ROLES)
         if "user" in entities and "item" in entities:
-            roles_first = ["user", "item", *roles_first[2:]]
+            roles_first = [*_ROLES, *roles_first[2:]]
         self.entities: dict[str, Entity] = {name: entities[name] for name in roles_first}
+        self._ids = {name: entity.plan.id for name, entity in self.entities.items()}
+        self._entity_columns = self._entity_maker(is_training=False)
         self.tables: dict[str, EntityTable] = {
-            name: self._entity_table(entity.with_blank_row(), entity.index)
+            name: self._entity_table(name, self._entity_columns, entity.with_blank_row())
             for name, entity in self.entities.items()
         }
         self.layout = self._layout()
@@ -80,36 +79,46 @@ class Encoder:
         An entity's attributes are learnt from those of its rows that have training events, each
         counted once.
         """
+        plans = tuple(plans)
         built = {
             name: build_entity(plan, source, events)
             for name, (plan, source) in (entities or {}).items()
         }
-        columns: list[_Fitted] = []
-        for plan in plans:
-            if plan.table == EVENT:
-                source, is_trained = events, None
-            else:
-                entity = built[plan.table]
-                source, is_trained = entity.with_blank_row(), entity.index > 0
-            columns.append(_fit_column(plan, source, events, built, is_trained))
-        return cls(columns, built)
+        states: dict[str, Any] = {}
+        encodings: dict[str, Encoding | None] = {}
+        maker = Maker(_training_frames(events, built), {plan.key: plan for plan in plans}, states)
+        for plan in in_order(plans):
+            source = events if plan.table == EVENT else built[plan.table].with_blank_row()
+            for table, column in plan.raw:
+                (events if table == EVENT else built[table].with_blank_row()).require([column])
+            if plan.definition.fit is not None:
+                states[plan.key] = plan.definition.fit(maker.tables(plan), plan.options)
+            series = maker.make(plan)
+            if plan.table != EVENT:
+                series = series.iloc[1:].reset_index(drop=True)
+            encodings[plan.key] = _encoding(plan, series, source) if plan.is_input else None
+        fitted = [_Fitted(plan, states.get(plan.key), encodings[plan.key]) for plan in plans]
+        return cls(fitted, built)
 
-    def encode(self, events: Source) -> Table:
+    def encode(self, events: Source, *, is_training: bool = False) -> Table:
         """Encode events; columns are found by name.
+
+        With `is_training` they are the training rows: columns made from training events leave
+        each row's own event out.
 
         Raises:
             DataError: A column is missing, or its values are of another type than in training.
         """
-        needed = [entity.plan.id for entity in self.entities.values()]
-        needed += self.event_sources
-        events.require(needed)
+        events.require([*self._ids.values(), *self.event_sources])
         rows = self.encode_ids(events)
-        tables = self._tables(EVENT, events.frame, rows)
-        inputs = self._inputs(EVENT, events, tables, leading=None)
+        entity_columns = self._training_columns if is_training else self._entity_columns
+        frames = self._frames(events.frame, rows, is_training=is_training)
+        maker = Maker(frames, self._plans, self._states, entity_columns=entity_columns)
         return Table(
             rows={name: torch.from_numpy(row) for name, row in rows.items()},
-            events=inputs,
-            entities=self.tables,
+            events=self._inputs(EVENT, maker, events, leading=None),
+            entities=self._training_tables if is_training else self.tables,
+            left_out=self._left_out(maker) if is_training else {},
         )
 
     def encode_ids(self, events: Source) -> dict[str, np.ndarray]:
@@ -125,124 +134,208 @@ class Encoder:
         An id column is optional; a known id brings its own embedding. Attribute columns that
         are not given count as missing.
         """
-        entity = self.entities[name]
-        frame = source.frame
-        needed = {column for plan in self._plans(name) for column in _sources(plan)}
-        given = [c for c in frame.columns if c in needed]
-        if not given and entity.plan.id not in frame.columns:
-            known = ", ".join([entity.plan.id, *sorted(needed)])
-            raise DataError(f"{source.name}: expected at least one of the columns: {known}")
-        if entity.plan.id in frame.columns:
-            index = entity.index[entity.rows_of(frame[entity.plan.id], source)]
-        else:
-            index = np.zeros(len(frame), dtype=np.int32)
-        complete = frame.reindex(columns=[*needed])
-        blank = complete.reindex(range(-1, len(frame))).reset_index(drop=True)
-        with_blank = Source(blank, source.name, is_text=source.is_text)
-        return self._entity_table(with_blank, np.concatenate([[0], index]), name=name)
+        frame, index = self._request(name, source)
+        frames = Frames(pd.DataFrame(), {name: frame}, {}, {name: index}, self._ids)
+        maker = Maker(frames, self._plans, self._states)
+        with_blank = Source(frame, source.name, is_text=source.is_text)
+        return self._entity_table(name, maker, with_blank)
 
     @property
     def event_sources(self) -> list[str]:
         """Columns that an event must bring for its own columns, ids apart."""
-        return [
-            column
-            for fitted in self._columns
-            if fitted.plan.table == EVENT
-            for column in _sources(fitted.plan)
-            if "." not in column
-        ]
+        return list(
+            dict.fromkeys(
+                column
+                for fitted in self._columns
+                for table, column in fitted.plan.raw
+                if table == EVENT
+            )
+        )
 
     @property
     def columns(self) -> list[tuple[ColumnPlan, Encoding]]:
-        """Every planned column with its encoding."""
-        return [(fitted.plan, fitted.encoding) for fitted in self._columns]
+        """Every column that the model receives, with its encoding."""
+        return [(f.plan, f.encoding) for f in self._columns if f.encoding is not None]
 
-    def events_with(self, context: Mapping[str, Any], n: int) -> Inputs:
-        """Event columns of n requests that bring the same values, and nothing else.
+    def events_with(
+        self,
+        context: Mapping[str, Any],
+        users: np.ndarray,
+        *,
+        attributes: Source | None = None,
+    ) -> Inputs:
+        """Event columns of one request a user, all bringing the same values and nothing else.
 
         A column that is not given counts as missing: its category is unknown, its number the
         training median.
 
+        Args:
+            context: Values by the column that is read, such as `timestamp`, or by the made
+                column itself, such as `daypart`.
+            users: `(n,)` the users' rows; all 0 where the run has no users.
+            attributes: The users' attributes where these came with the request.
+
         Raises:
-            DataError: The context names something that no event column is made from.
+            DataError: The context names something that no event column is made from, or a column
+                is made from what is the item's, which differs from item to item.
         """
-        sources = self.event_sources
-        further = [e.plan.id for name, e in self.entities.items() if name not in ("user", "item")]
+        for plan in self._plans.values():
+            if plan.table == EVENT and "item" in plan.tables:
+                raise DataError(
+                    f"the column '{plan.key}' is made from the item's columns among others, so it "
+                    "differs from item to item; such a run predicts events, it does not list items"
+                )
+        n = len(users)
+        made = [plan for plan in self._plans.values() if plan.table == EVENT]
+        own = {plan.name: plan for plan in made if plan.name not in self.event_sources}
+        further = [name for name in self.entities if name not in _ROLES]
+        columns = [*self.event_sources, *(self._ids[name] for name in further)]
         for name in context:
-            if name not in (*sources, *further):
-                known = ", ".join((*sources, *further)) or "none"
+            if name not in columns and name not in own:
+                known = ", ".join([*columns, *own]) or "none"
                 raise DataError(f"context: no event column reads '{name}'; known: {known}")
-        given = {name: [context.get(name)] * n for name in (*sources, *further)}
-        frame = pd.DataFrame({name: pd.Series(values) for name, values in given.items()})
+        frame = pd.DataFrame(
+            {name: pd.Series([context.get(name)] * n) for name in columns}, index=range(n)
+        )
         source = Source(frame, "context", is_text=True)
         rows = {name: np.zeros(n, dtype=np.int32) for name in self.entities}
-        for name in self.entities:
-            if name not in ("user", "item") and len(frame):
-                rows[name] = self.entities[name].rows_of(frame[self.entities[name].plan.id], source)
-        own = self._inputs(EVENT, source, self._tables(EVENT, frame, rows), leading=None, n=n)
-        others = [
-            select(self.tables[name].inputs, torch.from_numpy(rows[name]))
-            for name in self.entities
-            if name not in ("user", "item")
-        ]
-        return join(own, *others)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the definitions, the options and the entity tables."""
-        return {
-            "columns": {
-                f"{fitted.plan.table}.{fitted.plan.name}": {
-                    "state": fitted.state,
-                    "encoding": fitted.encoding.to_json(),
-                }
-                for fitted in self._columns
-            }
+        for name in further:
+            rows[name] = self.entities[name].rows_of(frame[self._ids[name]], source)
+        requests = {}
+        if attributes is not None:
+            requests["user"] = self._request("user", attributes)
+            rows["user"] = np.arange(1, n + 1, dtype=np.int32)
+            frame[self._ids["user"]] = requests["user"][0][self._ids["user"]].iloc[1:].tolist()
+        elif "user" in self.entities:
+            rows["user"] = users
+            frame[self._ids["user"]] = self.entities["user"].ids.values_of(users)
+        frames = self._frames(frame, rows, requests=requests)
+        given = {
+            own[name].key: pd.Series([value] * n) for name, value in context.items() if name in own
         }
+        maker = Maker(
+            frames,
+            self._plans,
+            self._states,
+            entity_columns=Maker(frames, self._plans, self._states)
+            if requests
+            else self._entity_columns,
+            given=given,
+        )
+        inputs = self._inputs(EVENT, maker, source, leading=None)
+        others = [
+            select(self.tables[name].inputs, torch.from_numpy(rows[name])) for name in further
+        ]
+        return join(inputs, *others)
+
+    def to_json(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What the columns learnt: plain values and arrays; the plans and entities apart."""
+        columns: dict[str, Any] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for fitted in self._columns:
+            state, found = split(fitted.state, fitted.plan.key)
+            arrays |= found
+            encoding = None if fitted.encoding is None else fitted.encoding.to_json()
+            columns[fitted.plan.key] = {"state": state, "encoding": encoding}
+        return {"columns": columns}, arrays
 
     @classmethod
     def from_json(
-        cls, state: dict[str, Any], plans: Iterable[ColumnPlan], entities: Mapping[str, Entity]
+        cls,
+        state: dict[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        plans: Iterable[ColumnPlan],
+        entities: Mapping[str, Entity],
     ) -> Encoder:
         """The encoder that `to_json` described, over the same plans and entity tables."""
         columns = []
         for plan in plans:
-            saved = state["columns"][f"{plan.table}.{plan.name}"]
-            columns.append(_Fitted(plan, saved["state"], encoding_from_json(saved["encoding"])))
+            saved = state["columns"][plan.key]
+            encoding = saved["encoding"] and encoding_from_json(saved["encoding"])
+            columns.append(_Fitted(plan, joined(saved["state"], arrays), encoding))
         return cls(columns, entities)
 
-    def _plans(self, table: str) -> list[ColumnPlan]:
-        return [fitted.plan for fitted in self._columns if fitted.plan.table == table]
+    @cached_property
+    def _training_columns(self) -> Maker:
+        """The entities' columns as training rows see them, their own events left out."""
+        if any(plan.definition.leaves_out_own for plan in self._plans.values()):
+            return self._entity_maker(is_training=True)
+        return self._entity_columns
 
-    def _tables(self, here: str, events: pd.DataFrame, rows: Mapping[str, np.ndarray]) -> Tables:
+    @cached_property
+    def _training_tables(self) -> dict[str, EntityTable]:
+        maker = self._training_columns
+        if maker is self._entity_columns:
+            return self.tables
+        return {
+            name: self._entity_table(name, maker, entity.with_blank_row())
+            for name, entity in self.entities.items()
+        }
+
+    def _entity_maker(self, *, is_training: bool) -> Maker:
+        frames = self._frames(pd.DataFrame(), {}, is_training=is_training)
+        return Maker(frames, self._plans, self._states)
+
+    def _frames(
+        self,
+        events: pd.DataFrame,
+        rows: Mapping[str, np.ndarray],
+        *,
+        is_training: bool = False,
+        requests: Mapping[str, tuple[pd.DataFrame, np.ndarray]] | None = None,
+    ) -> Frames:
+        """Events beside all entities; `requests` has tables that stand in for an entity's own."""
         frames = {name: entity.with_blank_row().frame for name, entity in self.entities.items()}
-        return Tables(here, events, frames, rows)
+        index = {name: entity.index for name, entity in self.entities.items()}
+        for name, (frame, own) in (requests or {}).items():
+            frames[name], index[name] = frame, own
+        return Frames(events, frames, rows, index, self._ids, is_training=is_training)
 
-    def _entity_table(
-        self, source: Source, index: np.ndarray, *, name: str | None = None
-    ) -> EntityTable:
-        name = name or source.name
-        tables = Tables(name, pd.DataFrame(), {name: source.frame})
-        return EntityTable(self._inputs(name, source, tables, leading=index))
+    def _request(self, name: str, source: Source) -> tuple[pd.DataFrame, np.ndarray]:
+        """A request's attributes behind a blank row, and each row's embedding row."""
+        entity, frame = self.entities[name], source.frame
+        needed = {
+            column for plan in self._plans.values() for table, column in plan.raw if table == name
+        }
+        if not needed & set(frame.columns) and entity.plan.id not in frame.columns:
+            known = ", ".join([entity.plan.id, *sorted(needed)])
+            raise DataError(f"{source.name}: expected at least one of the columns: {known}")
+        index = np.zeros(len(frame) + 1, dtype=np.int32)
+        if entity.plan.id in frame.columns:
+            index[1:] = entity.index[entity.rows_of(frame[entity.plan.id], source)]
+        complete = frame.reindex(columns=list({entity.plan.id, *needed}))
+        return complete.reindex(range(-1, len(frame))).reset_index(drop=True), index
+
+    def _entity_table(self, name: str, maker: Maker, source: Source) -> EntityTable:
+        return EntityTable(self._inputs(name, maker, source, leading=maker.frames.index[name]))
+
+    def _left_out(self, maker: Maker) -> dict[int, Tensor]:
+        """Of each training row, the value that its own event puts into a set, by set column."""
+        left_out = {}
+        by_key = {fitted.plan.key: fitted for fitted in self._columns}
+        for position, column in enumerate(self.layout.sets):
+            plan, state = by_key[column.name].plan, by_key[column.name].state
+            encoding = by_key[column.name].encoding
+            if plan.definition.own is not None and isinstance(encoding, SetEncoding):
+                tables = maker.tables(plan, here=EVENT)
+                values = plan.definition.own(tables, plan.options, state)
+                index = encoding.vocabulary.index_of(values.to_numpy(dtype=object))
+                left_out[position] = torch.from_numpy(index)
+        return left_out
 
     def _inputs(
-        self,
-        table: str,
-        source: Source,
-        tables: Tables,
-        *,
-        leading: np.ndarray | None,
-        n: int | None = None,
+        self, table: str, maker: Maker, source: Source, *, leading: np.ndarray | None
     ) -> Inputs:
         """Encode one table's columns; `leading` is the entity's own index column."""
-        n = len(source.frame) if n is None else n
+        n = len(source.frame)
         categories: list[np.ndarray] = [] if leading is None else [leading.astype(np.int32)]
         features: list[np.ndarray] = []
         bags: list[Bag] = []
         for fitted in self._columns:
             plan, encoding = fitted.plan, fitted.encoding
-            if plan.table != table:
+            if plan.table != table or encoding is None:
                 continue
-            series = _made(plan, fitted.state, tables)
+            series = maker.make(plan)
             if isinstance(encoding, CategoryEncoding):
                 categories.append(encoding.encode(series, source))
             elif isinstance(encoding, NumberEncoding):
@@ -258,16 +351,15 @@ class Encoder:
         continuous: list[ContinuousColumn] = []
         bags: list[SetColumn] = []
         for table in self._table_order():
-            side: Side = table if table in ("user", "item") else EVENT  # type: ignore[assignment]
-            prefix = "" if table == EVENT else f"{table}."
+            side: Side = table if table in _ROLES else EVENT  # type: ignore[assignment]
             if table != EVENT:
                 entity = self.entities[table]
                 n = int(entity.index.max(initial=0)) + 1
                 categorical.append(CategoricalColumn(table, side, n, entity=table))
             for fitted in self._columns:
-                if fitted.plan.table != table:
+                name, encoding = fitted.plan.key, fitted.encoding
+                if fitted.plan.table != table or encoding is None:
                     continue
-                name, encoding = prefix + fitted.plan.name, fitted.encoding
                 if isinstance(encoding, CategoryEncoding):
                     categorical.append(CategoricalColumn(name, side, len(encoding.vocabulary)))
                 elif isinstance(encoding, NumberEncoding):
@@ -279,42 +371,26 @@ class Encoder:
         return Layout(tuple(categorical), tuple(continuous), tuple(bags))
 
     def _table_order(self) -> list[str]:
-        roles = [name for name in ("user", "item") if name in self.entities]
-        further = [name for name in self.entities if name not in ("user", "item")]
+        roles = [name for name in _ROLES if name in self.entities]
+        further = [name for name in self.entities if name not in _ROLES]
         return [*roles, EVENT, *further]
 
 
-def _sources(plan: ColumnPlan) -> tuple[str, ...]:
-    return plan.definition.sources(plan.name, plan.options)
+def _training_frames(events: Source, entities: Mapping[str, Entity]) -> Frames:
+    """The training events beside those rows of each entity that they name."""
+    frames, rows, index = {}, {}, {}
+    for name, entity in entities.items():
+        trained = entity.row_of_index
+        frames[name] = entity.with_blank_row().frame.iloc[trained].reset_index(drop=True)
+        index[name] = np.arange(len(trained), dtype=np.int32)
+        rows[name] = entity.index[entity.rows_of(events.frame[entity.plan.id], events)]
+    ids = {name: entity.plan.id for name, entity in entities.items()}
+    return Frames(events.frame, frames, rows, index, ids, is_training=True)
 
 
-def _made(plan: ColumnPlan, state: Any, tables: Tables) -> pd.Series[Any]:
-    return plan.definition.apply(tables, plan.options, state).rename(plan.name)
-
-
-def _fit_column(
-    plan: ColumnPlan,
-    source: Source,
-    events: Source,
-    entities: Mapping[str, Entity],
-    is_trained: np.ndarray | None,
-) -> _Fitted:
-    frames = {name: entity.with_blank_row().frame for name, entity in entities.items()}
-    rows = {
-        name: entity.rows_of(events.frame[entity.plan.id], events)
-        for name, entity in entities.items()
-    }
-    tables = Tables(plan.table, events.frame, frames, rows)
-    source.require([column for column in _sources(plan) if "." not in column])
-    state = plan.definition.fit(tables, plan.options) if plan.definition.fit else None
-    series = _made(plan, state, tables)
-    if is_trained is not None:
-        series = series[is_trained].reset_index(drop=True)
-    encoding: Encoding
+def _encoding(plan: ColumnPlan, series: pd.Series[Any], source: Source) -> Encoding:
     if plan.definition.output == "category":
-        encoding = CategoryEncoding.fitted(series, source)
-    elif plan.definition.output == "number":
-        encoding = NumberEncoding.fitted(series, source)
-    else:
-        encoding = SetEncoding.fitted(series, getattr(plan.options, "separator", "|"))
-    return _Fitted(plan, state, encoding)
+        return CategoryEncoding.fitted(series, source)
+    if plan.definition.output == "number":
+        return NumberEncoding.fitted(series, source)
+    return SetEncoding.fitted(series, getattr(plan.options, "separator", "|"))

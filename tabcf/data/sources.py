@@ -21,7 +21,7 @@ from tabcf.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Source", "read_source", "source_of_frame"]
+__all__ = ["Source", "path_beside", "read_beside", "read_source", "source_of_frame"]
 
 _MISSING_NUMBERS = ("", "NA", "NaN", "nan", "N/A", "null", "NULL", "None", "?")
 _BUILTIN = "builtin:"
@@ -92,6 +92,27 @@ def read_source(source: str, *, folder: Path | None = None, where: str = "data")
             )
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     return Source(frame, source, is_text=any(part.is_text for part in parts))
+
+
+def path_beside(path: str, folder: Path | None) -> Path:
+    """A path below a folder, for files that a plugin's or a spec's author names.
+
+    Raises:
+        DataError: It leads out of the folder, also by a symbolic link.
+    """
+    root = (folder or Path()).resolve()
+    found = (root / path).resolve()
+    if Path(path).is_absolute() or not found.is_relative_to(root):
+        raise DataError(f"{path}: expected a file in the folder of the spec or plugin, or below it")
+    return found
+
+
+def read_beside(path: str, folder: Path | None) -> pd.DataFrame:
+    """Read a look-up file that lies beside the spec or the plugin that names it."""
+    found = path_beside(path, folder)
+    if not found.is_file():
+        raise DataError(f"{path}: no such file in {(folder or Path()).resolve()}")
+    return _read_file(found, name=path).frame
 
 
 def _builtin_path(source: str, where: str) -> Path:

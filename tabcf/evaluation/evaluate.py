@@ -96,7 +96,7 @@ def ranking_metrics(
     n_items = len(items.x_cat)
     hits, n_relevant = [], []
     blocks = score_blocks(
-        trained, user_inputs, encoder.events_with({}, len(users)), items, history=history
+        trained, user_inputs, encoder.events_with({}, users), items, history=history
     )
     for block, scores in blocks:
         left_out = None if excluded is None else _columns(excluded, block)

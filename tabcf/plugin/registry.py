@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tabcf.contracts.definitions import (
     ColumnDefinition,
@@ -21,7 +22,10 @@ from tabcf.contracts.definitions import (
 from tabcf.contracts.options import Options
 from tabcf.errors import PluginError, SpecError
 
-__all__ = ["KINDS", "Registered", "Registry", "Resolved", "parse_options"]
+if TYPE_CHECKING:
+    from tabcf.plugin.loading import Plugin
+
+__all__ = ["KINDS", "EntityPart", "Part", "Registered", "Registry", "Resolved", "parse_options"]
 
 KINDS: Mapping[str, type[Definition]] = {
     "model": ModelDefinition,
@@ -41,59 +45,164 @@ _NOUNS: Mapping[str, str] = {
 
 
 class Registered(NamedTuple):
-    """A definition and the distribution that it came from."""
+    """A definition, or a YAML plugin's part, and where it came from."""
 
-    definition: Definition
+    definition: Definition | Part
     origin: str
 
 
+class Part(NamedTuple):
+    """A named piece of a YAML plugin: another component with its options.
+
+    Attributes:
+        plugin: The plugin's name, in which references of the part are looked up first.
+        name: The component that it stands for.
+        options: That component's options as they were written.
+        folder: Where files that the options name are.
+    """
+
+    plugin: str
+    name: str
+    options: Mapping[str, Any]
+    folder: Path | None
+
+
+class EntityPart(NamedTuple):
+    """An entity of a YAML plugin: plain values, as a spec's `entities` has them."""
+
+    plugin: str
+    values: Mapping[str, Any]
+
+
 class Resolved(NamedTuple):
-    """A definition with the options that a spec gives it."""
+    """A definition with the options that a spec gives it.
+
+    `scope` is the YAML plugin that the component is a part of, empty for a spec's own; `folder`
+    is that plugin's folder.
+    """
 
     definition: Any
     options: Any
+    scope: str = ""
+    folder: Path | None = None
 
 
 class Registry:
-    """The components of one composition; filled once, then only read."""
+    """The components of one composition; filled once, then only read.
+
+    A built-in component has one name, `mse`. A plugin's has its full name, `nightlife/daypart`,
+    and the bare one, `daypart`, as long as no other plugin has it too.
+    """
 
     def __init__(self) -> None:
         self._by_kind: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
-        self._set_aside: dict[str, str] = {}
+        self._entities: dict[str, tuple[EntityPart, str]] = {}
         self._commands: dict[str, tuple[CommandDefinition, str]] = {}
+        self._set_aside: dict[str, str] = {}
+        self.plugins: dict[str, Plugin] = {}
 
-    def add_commands(self, commands: Iterable[CommandDefinition], *, origin: str) -> None:
-        """Register commands; a name that is taken is an error that names both origins."""
-        for command in commands:
-            if command.name in self._commands:
-                raise PluginError(
-                    f"command '{command.name}' is registered by both "
-                    f"{self._commands[command.name][1]} and {origin}; remove one of them"
-                )
-            self._commands[command.name] = (command, origin)
+    def copy(self) -> Registry:
+        """A registry with the same content, to be filled further."""
+        copied = Registry()
+        copied._by_kind = {kind: dict(known) for kind, known in self._by_kind.items()}
+        copied._entities, copied._commands = dict(self._entities), dict(self._commands)
+        copied._set_aside, copied.plugins = dict(self._set_aside), dict(self.plugins)
+        return copied
+
+    def add(
+        self,
+        definitions: Iterable[Definition | CommandDefinition],
+        *,
+        origin: str,
+        plugin: str = "",
+    ) -> None:
+        """Register definitions, all or none.
+
+        A name of a built-in component, and a full name that is taken, are errors that name both
+        origins.
+        """
+        definitions = list(definitions)
+        added: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
+        commands = dict(self._commands)
+        for definition in definitions:
+            if isinstance(definition, CommandDefinition):
+                if definition.name in commands:
+                    other = commands[definition.name][1]
+                    raise PluginError(_clash("command", definition.name, other, origin))
+                commands[definition.name] = (definition, origin)
+                continue
+            kind = _kind_of(definition)
+            self._check_free(kind, definition.name, plugin, origin, added[kind])
+            full = f"{plugin}/{definition.name}" if plugin else definition.name
+            added[kind][full] = Registered(definition, origin)
+        for kind, found in added.items():
+            self._by_kind[kind].update(found)
+        self._commands = commands
+
+    def add_parts(
+        self,
+        plugin: str,
+        *,
+        origin: str,
+        parts: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]],
+        entities: Mapping[str, Mapping[str, Any]],
+        folder: Path | None,
+    ) -> None:
+        """Register a YAML plugin's parts, all or none: by kind and name, a component each."""
+        added: dict[str, dict[str, Registered]] = {kind: {} for kind in parts}
+        for kind, named in parts.items():
+            for name, (component, options) in named.items():
+                self._check_free(kind, name, plugin, origin, added[kind])
+                part = Part(plugin, component, options, folder)
+                added[kind][f"{plugin}/{name}"] = Registered(part, origin)
+        for kind, found in added.items():
+            self._by_kind[kind].update(found)
+        for name, values in entities.items():
+            self._entities[f"{plugin}/{name}"] = (EntityPart(plugin, values), origin)
+
+    def _check_free(
+        self,
+        kind: str,
+        name: str,
+        plugin: str,
+        origin: str,
+        added: Mapping[str, Registered],
+    ) -> None:
+        full = f"{plugin}/{name}" if plugin else name
+        known = {**self._by_kind[kind], **added}
+        for taken in (full, name):
+            if taken in known:
+                raise PluginError(_clash(kind, taken, known[taken].origin, origin))
+
+    def set_aside(self, plugin: str, error: str) -> None:
+        """Remember a plugin that could not be used; it is named where a name is missing."""
+        self._set_aside[plugin] = error
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """Plugins that could not be used, and why."""
+        return dict(self._set_aside)
 
     @property
     def commands(self) -> Mapping[str, CommandDefinition]:
         """Every registered command by its name."""
         return {name: command for name, (command, _) in sorted(self._commands.items())}
 
-    def add(self, definitions: Iterable[Definition], *, origin: str) -> None:
-        """Register definitions; two of one kind and name are an error that names both origins."""
-        for definition in definitions:
-            known = self._by_kind[_kind_of(definition)]
-            if definition.name in known:
-                raise PluginError(
-                    f"{_kind_of(definition)} '{definition.name}' is registered by both "
-                    f"{known[definition.name].origin} and {origin}; remove one of them"
-                )
-            known[definition.name] = Registered(definition, origin)
-
-    def set_aside(self, plugin: str, error: str) -> None:
-        """Remember a plugin that could not be used; it is named where a name is missing."""
-        self._set_aside[plugin] = error
+    @property
+    def entities(self) -> Mapping[str, EntityPart]:
+        """Every entity of a YAML plugin by its full name."""
+        return {name: part for name, (part, _) in sorted(self._entities.items())}
 
     def names(self, kind: str) -> list[str]:
-        """All names of a kind, sorted."""
+        """All names of a kind, sorted: a plugin's bare where that is unambiguous, else full."""
+        bare: dict[str, list[str]] = {}
+        for full in self._by_kind[kind]:
+            bare.setdefault(full.rpartition("/")[2], []).append(full)
+        shown = ([name] if len(fulls) == 1 else fulls for name, fulls in bare.items())
+        return sorted(name for names in shown for name in names)
+
+    def full_names(self, kind: str) -> list[str]:
+        """All names of a kind, sorted, a plugin's with its own."""
         return sorted(self._by_kind[kind])
 
     def __iter__(self) -> Iterator[tuple[str, Registered]]:
@@ -101,31 +210,92 @@ class Registry:
             for name in sorted(known):
                 yield kind, known[name]
 
+    def has(self, kind: str, name: str, scope: str = "") -> bool:
+        """Whether a name can be used, in full or bare."""
+        return len(self._matches(kind, name, scope)) == 1
+
+    def full_name(self, kind: str, name: str, scope: str = "") -> str:
+        """A name as it is registered; raises `SpecError` where there is none, or several."""
+        found = self._matches(kind, name, scope)
+        if len(found) == 1:
+            return found[0]
+        raise SpecError([self.unknown_name(kind, name)])
+
     def get(self, kind: str, name: str) -> Any:
         """The definition; raises `SpecError` with the nearest name where there is none."""
-        if name in self._by_kind[kind]:
-            return self._by_kind[kind][name].definition
-        raise SpecError([self.unknown_name(kind, name)])
+        definition = self._by_kind[kind][self.full_name(kind, name)].definition
+        if isinstance(definition, Part):
+            return self._resolve(kind, definition.name, definition.options, definition.plugin)[0]
+        return definition
+
+    def part(self, kind: str, name: str) -> Part | None:
+        """The YAML plugin's part of that name, None for a component of another origin."""
+        found = self._by_kind[kind][self.full_name(kind, name)].definition
+        return found if isinstance(found, Part) else None
 
     def origin(self, kind: str, name: str) -> str:
         """Which distribution registered it."""
-        return self._by_kind[kind][name].origin
+        return self._by_kind[kind][self.full_name(kind, name)].origin
 
     def unknown_name(self, kind: str, name: str) -> str:
-        """The message for a name that is not registered."""
+        """The message for a name that is not registered, or that several plugins have."""
+        noun = _NOUNS.get(kind, kind)
+        found = self._matches(kind, name)
+        if len(found) > 1:
+            origins = " and ".join(self._by_kind[kind][full].origin for full in found)
+            return f"{noun} '{name}' is of several plugins, {origins}; write {' or '.join(found)}"
         near = difflib.get_close_matches(name, self.names(kind), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"
-        noun = _NOUNS.get(kind, kind)
-        broken = "".join(f"; plugin {p} is broken: {e}" for p, e in self._set_aside.items())
+        broken = "".join(f"; {error}" for error in self._set_aside.values())
         return f"no {noun} named '{name}'{hint} known: {', '.join(self.names(kind))}{broken}"
 
     def resolve(self, kind: str, component: Any) -> Resolved:
         """A component's definition and its validated options record.
 
-        `component` is a `tabcf.spec.records.Component` that has passed the spec's checks.
+        `component` is a `tabcf.spec.records.Component` that has passed the spec's checks. A
+        plugin's part comes as the component that it stands for.
         """
-        definition = self.get(kind, component.name)
-        return Resolved(definition, parse_options(definition.options, component.options))
+        return self.resolve_in("", kind, component)
+
+    def resolve_in(self, scope: str, kind: str, component: Any) -> Resolved:
+        """The same for a component that stands in a YAML plugin, whose own names come first."""
+        return self._resolve(kind, component.name, component.options, scope)
+
+    def _resolve(
+        self,
+        kind: str,
+        name: str,
+        options: Mapping[str, Any],
+        scope: str,
+        seen: tuple[str, ...] = (),
+    ) -> Resolved:
+        full = self.full_name(kind, name, scope)
+        if full in seen:
+            raise SpecError([f"{kind} {' -> '.join([*seen, full])} stands for itself"])
+        found = self._by_kind[kind][full].definition
+        if isinstance(found, Part):
+            if options:
+                raise ValueError(f"{full} takes no options; the plugin has set them")
+            inner = self._resolve(kind, found.name, found.options, found.plugin, (*seen, full))
+            if inner.scope:
+                return inner
+            return inner._replace(scope=found.plugin, folder=found.folder)
+        given = parse_options(found.options, options)
+        if isinstance(found, LossDefinition) and found.compose is not None:
+            found = found.compose(
+                lambda other: self._resolve(kind, other, {}, scope, (*seen, full)), given
+            )
+        return Resolved(found, given)
+
+    def _matches(self, kind: str, name: str, scope: str = "") -> list[str]:
+        """The full names that a name may mean: one of the scope, itself, or bare ones."""
+        known = self._by_kind[kind]
+        for full in (f"{scope}/{name}" if scope else name, name):
+            if full in known:
+                return [full]
+        if "/" in name:
+            return []
+        return sorted(full for full in known if full.endswith(f"/{name}"))
 
 
 def parse_options(record: type[Options], given: Mapping[str, Any]) -> Options:
@@ -135,6 +305,10 @@ def parse_options(record: type[Options], given: Mapping[str, Any]) -> Options:
             raise ValueError(f"expected a mapping of options, got {given['']!r}")
         return record.model_validate(given[""])
     return record.model_validate(dict(given))
+
+
+def _clash(kind: str, name: str, first: str, second: str) -> str:
+    return f"{kind} '{name}' is registered by both {first} and {second}; remove one of them"
 
 
 def _kind_of(definition: Definition) -> str:

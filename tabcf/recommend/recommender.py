@@ -13,7 +13,7 @@ from torch import Generator
 
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.data.batches import select
-from tabcf.data.sources import source_of_frame
+from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
 from tabcf.metrics.ranking import rank_items
 from tabcf.recommend.scores import score_blocks
@@ -24,12 +24,16 @@ __all__ = ["recommend"]
 
 @dataclass(frozen=True, slots=True)
 class _Users:
-    """Whom to recommend to: their ids to show, their rows (0 unknown) and their columns."""
+    """Whom to recommend to: their ids to show, their rows (0 unknown) and their columns.
+
+    `attributes` are those that came with the request.
+    """
 
     ids: list[Any]
     rows: np.ndarray
     inputs: Inputs
     basis: list[str]
+    attributes: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ def recommend(
         k: Length of each list; shorter where there are fewer candidates.
         candidates: Ids of items, or a frame of item attributes such as those of new items; all
             known items by default, those without training events included.
-        context: A value for event columns; those not given are taken as unknown.
+        context: A value by the column that event columns are made from, such as `timestamp`, or
+            by the made column itself, such as `daypart`; those not given are taken as unknown.
         exclude_seen: Leave out what a user had in training.
         is_text: Ids come from a command line.
 
@@ -79,7 +84,7 @@ def recommend(
         raise DataError(f"k: expected a positive number, got {k}")
     asked = _users(trained, users, is_text=is_text)
     offered = _candidates(trained, candidates, is_text=is_text)
-    events = trained.encoder.events_with(context or {}, len(asked.ids))
+    events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
     past = trained.past
     history = None if past is None else past.positive.of_users(asked.rows)
     excluded = None if past is None or not exclude_seen else past.seen.of_users(asked.rows)
@@ -110,7 +115,7 @@ def _users(trained: Trained, users: Any, *, is_text: bool) -> _Users:
             ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
         inputs = select(table.inputs, torch.arange(1, n + 1))
         basis = ["trained" if i else "attributes" for i in table.index[1:].tolist()]
-        return _Users(ids, rows, inputs, basis)
+        return _Users(ids, rows, inputs, basis, source)
     ids = _listed(users)
     rows = entity.rows_of_ids(ids, is_text=is_text)
     inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))

@@ -19,7 +19,7 @@ __all__ = ["build_model", "build_objective", "build_optimiser", "device_named"]
 
 def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) -> nn.Module:
     """The spec's model for the encoder's columns."""
-    definition, options = registry.resolve("model", spec.model)
+    definition, options, *_ = registry.resolve("model", spec.model)
     model: nn.Module = definition.build(encoded.encoder.layout, encoded.target, d_out, options)
     return model
 

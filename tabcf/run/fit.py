@@ -14,6 +14,7 @@ from torch import Generator, nn
 
 from tabcf.contracts.definitions import FitProblem, ModelDefinition
 from tabcf.contracts.options import FromColumn
+from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
 from tabcf.errors import SpecError
@@ -34,7 +35,7 @@ from tabcf.run.prepare import (
     resolve_loss,
 )
 from tabcf.run.progress import Progress, Silent
-from tabcf.run.registry import compose_registry, require_installed
+from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
 from tabcf.run.unknown import unknown_policy, write_mean_rows
@@ -61,7 +62,8 @@ def fit(
         data: Events in place of the spec's: a frame or a path.
         out: A folder to write the run to; it must not exist. Without it the run stays in memory.
         overrides: Changes of the spec, such as `"train.epochs=3"`.
-        plugins: Modules or objects with hooks, beside the installed plugins.
+        plugins: Modules or objects with hooks, beside the installed plugins; `"no:NAME"` leaves
+            an installed one out, `"no:*"` all.
         progress: What is told of each step; nothing by default.
 
     Returns:
@@ -74,7 +76,7 @@ def fit(
     """
     registry = compose_registry(plugins)
     document = read_spec(spec, registry, overrides=overrides)
-    require_installed(document.spec.plugins)
+    registry = document.registry
     progress = progress or Silent()
     if out is not None:
         Run.check_free(Path(out))
@@ -153,7 +155,7 @@ def _train(
 ) -> tuple[Trained, Training]:
     """One fit on encoded training rows, validated by the way if there are validation rows."""
     model_definition: ModelDefinition
-    model_definition, options = registry.resolve("model", spec.model)
+    model_definition, options, *_ = registry.resolve("model", spec.model)
     device = device_named(spec.train.device)
     rng = Generator().manual_seed(spec.seed)
     with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
@@ -237,7 +239,7 @@ def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple
         components = tuple(Component.model_validate(name) for name in defaults[target.kind])
     metrics = []
     for component in components:
-        definition, options = registry.resolve("metric", component)
+        definition, options, *_ = registry.resolve("metric", component)
         if target.kind not in definition.targets:
             raise SpecError(
                 [f"metrics: {definition.name} says nothing about a target of kind '{target.kind}'"]
@@ -266,10 +268,9 @@ def spec_columns(spec: Spec, events: Events) -> dict[str, str]:
     """
     uses = {entity.id: f"id of {name}" for name, entity in spec.entities.items()}
     for plan in events.plans:
-        if plan.table == "event" and isinstance(plan.options, FromColumn):
-            for column in plan.definition.sources(plan.name, plan.options):
-                if "." not in column:
-                    uses.setdefault(column, plan.definition.output)
+        if plan.table == EVENT and isinstance(plan.options, FromColumn):
+            for _, column in plan.raw:
+                uses.setdefault(column, plan.definition.output)
     return uses
 
 

@@ -2,11 +2,13 @@
 
 spec.json               the spec with all its values
 encoder.json            vocabularies, scales, the target
+columns.npz             arrays that derived columns learnt, if any
 entities/NAME.parquet   attributes, ids and counts of users, items and others
 interactions.parquet    which items each user had in training
 weights.safetensors     the model's weights and the loss's
 report.json             metrics, baselines, the course of the training
-environment.json        versions that it was made with
+environment.json        versions that it was made with, and the plugins that it needs
+plugins/NAME.yaml       YAML plugins that were files beside the spec
 manifest.json           format version, and size and SHA-256 of all others
 """
 
@@ -30,8 +32,8 @@ from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
-from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past, Trained
+from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
 from tabcf.run.prepare import column_plans, resolve_loss
 from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
@@ -44,6 +46,7 @@ __all__ = ["FORMAT", "load", "next_free", "save"]
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
+_ARRAYS = "columns.npz"
 _ID, _COUNT, _MEAN = "tabcf:id", "tabcf:count", "tabcf:mean"
 
 
@@ -84,12 +87,15 @@ def _write(run: Run, folder: Path) -> None:
     from safetensors.torch import save_file
 
     trained = run.trained
+    columns, arrays = trained.encoder.to_json()
+    if arrays:
+        np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
     _write_json(folder / "spec.json", run.spec.model_dump(mode="json"))
     _write_json(
         folder / "encoder.json",
         {
             "name": run.name,
-            "columns": trained.encoder.to_json()["columns"],
+            **columns,
             "auto": [
                 {plan.name: plan.definition.name}
                 for plan in run.plans
@@ -120,7 +126,9 @@ def _write(run: Run, folder: Path) -> None:
         folder / "weights.safetensors",
     )
     _write_json(folder / "report.json", run.report.to_json())
-    _write_json(folder / "environment.json", _environment() | {"plugins": _origins(run)})
+    lock = lock_plugins(run.spec, run.registry, [plan.key for plan in run.plans])
+    copy_files(lock, run.registry, folder)
+    _write_json(folder / "environment.json", _environment() | {"plugins": lock})
     files = {
         path.relative_to(folder).as_posix(): _fingerprint(path)
         for path in sorted(folder.rglob("*"))
@@ -129,15 +137,23 @@ def _write(run: Run, folder: Path) -> None:
     _write_json(folder / _MANIFEST, {"format": FORMAT, "files": files})
 
 
-def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
+def load(
+    folder: str | Path,
+    *,
+    plugins: Sequence[Any] = (),
+    allow_changed_plugins: bool = False,
+) -> Run:
     """Read a run that `save` wrote.
 
     Args:
         folder: The run.
-        plugins: Modules or objects with hooks that the run was fitted with.
+        plugins: Modules or objects with hooks that the run was fitted with, beside the installed
+            plugins.
+        allow_changed_plugins: Whether plugins that have changed since the fit may be used.
 
     Raises:
-        RunError: It is no run, of another format, or a file is missing or changed.
+        RunError: It is no run, of another format, a file is missing or changed, or so is a plugin
+            that it needs.
     """
     import torch
     from safetensors.torch import load_file
@@ -148,7 +164,9 @@ def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
     folder = Path(folder)
     _check(folder)
     registry = compose_registry(plugins)
-    _check_plugins(folder, registry)
+    lock = _read_json(folder / "environment.json")["plugins"]
+    add_files(lock, registry, folder)
+    check_lock(lock, registry, where=str(folder), allow_changed=allow_changed_plugins)
     spec = Spec.model_validate(_read_json(folder / "spec.json"))
     state = _read_json(folder / "encoder.json")
     target = target_from_json(state["target"])
@@ -165,7 +183,7 @@ def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
     auto = {name: kind for pair in state["auto"] for name, kind in pair.items()}
     declared_spec = spec.model_copy(update={"columns": _components(auto)}) if auto else spec
     plans = column_plans(declared_spec, registry)
-    encoder = Encoder.from_json(state, plans, entities)
+    encoder = Encoder.from_json(state, _read_arrays(folder / _ARRAYS), plans, entities)
     past = None
     if (folder / "interactions.parquet").exists():
         pairs = pd.read_parquet(folder / "interactions.parquet")
@@ -176,7 +194,7 @@ def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
         )
         past = Past(positive, seen)
     loss = resolve_loss(spec, registry, target)
-    definition, options = registry.resolve("model", spec.model)
+    definition, options, *_ = registry.resolve("model", spec.model)
     with torch.random.fork_rng(devices=[]):
         loss_module = loss.definition.build(target, loss.options)
         model = definition.build(encoder.layout, target, int(loss_module.d_out), options)
@@ -196,35 +214,6 @@ def load(folder: str | Path, *, plugins: Sequence[Any] = ()) -> Run:
         mean_targets=mean_targets,
         folder=folder,
     )
-
-
-def _origins(run: Run) -> dict[str, str]:
-    """Where each component comes from that is not built in."""
-    spec, registry = run.spec, run.registry
-    used = [("model", spec.model.name), ("split", spec.split.name)]
-    used += [("schedule", spec.train.schedule.name)]
-    used += [("loss", spec.loss.name)] if spec.loss is not None else []
-    used += [("metric", metric.definition.name) for metric in run.metrics]
-    used += [("column", plan.definition.name) for plan in run.plans]
-    origins = {f"{kind} {name}": registry.origin(kind, name) for kind, name in used}
-    return {key: origin for key, origin in origins.items() if origin != "tabcf"}
-
-
-def _check_plugins(folder: Path, registry: Registry) -> None:
-    """Raise if a component that the run needs is missing or comes from elsewhere now."""
-    for key, origin in _read_json(folder / "environment.json")["plugins"].items():
-        kind, _, name = key.partition(" ")
-        if name not in registry.names(kind):
-            package = origin.partition(" ")[0]
-            raise RunError(
-                f"{folder}: needs the {kind} '{name}' of the plugin {origin}; "
-                f"pip install {package}, or give it as load(..., plugins=[...])"
-            )
-        if registry.origin(kind, name) != origin:
-            raise RunError(
-                f"{folder}: was fitted with the {kind} '{name}' of {origin}; now it is that of "
-                f"{registry.origin(kind, name)}"
-            )
 
 
 def _components(kinds: dict[str, str]) -> dict[str, Any]:
@@ -275,6 +264,13 @@ def _environment() -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _read_json(path: Path) -> Any:

@@ -21,7 +21,11 @@ __all__ = ["lr_find"]
 
 
 def lr_find(
-    spec: str | Path | Mapping[str, Any], data: Any = None, *, overrides: Sequence[str] = ()
+    spec: str | Path | Mapping[str, Any],
+    data: Any = None,
+    *,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[Any] = (),
 ) -> LearningRates:
     """Try learning rates from 1e-7 to 10 on a fresh model.
 
@@ -29,12 +33,13 @@ def lr_find(
         spec: A YAML file, or its content as a mapping.
         data: Events in place of the spec's.
         overrides: Changes of the spec, such as `"train.batch_size=64"`.
+        plugins: As for `fit`.
 
     Raises:
         SpecError: The model is solved in closed form and has no learning rate.
     """
-    registry = compose_registry()
-    document = read_spec(spec, registry, overrides=overrides)
+    document = read_spec(spec, compose_registry(plugins), overrides=overrides)
+    registry = document.registry
     events = load_events(document.spec, registry, data=data, folder=document.folder)
     loss = resolve_loss(document.spec, registry, events.target)
     if registry.get("model", document.spec.model.name).solve is not None:

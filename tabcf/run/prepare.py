@@ -12,14 +12,15 @@ import pandas as pd
 import torch
 
 from tabcf.contracts.definitions import LossDefinition, ModelDefinition
-from tabcf.contracts.options import FromColumn, ModelOptions
+from tabcf.contracts.options import ModelOptions
 from tabcf.contracts.table import Table
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
-from tabcf.data.encoder import ColumnPlan, Encoder
+from tabcf.data.encoder import Encoder
 from tabcf.data.entities import EntityPlan
 from tabcf.data.events import is_positive, merge_duplicates
 from tabcf.data.infer import ColumnGuess, guess_columns
+from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.errors import DataError, SpecError
@@ -27,6 +28,7 @@ from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import History, Past
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.spec.records import Component, Spec
+from tabcf.spec.references import spec_columns
 
 __all__ = [
     "Encoded",
@@ -120,11 +122,8 @@ def load_events(
     guesses: tuple[ColumnGuess, ...] = ()
     if _is_auto(spec):
         guesses = tuple(guess_columns(source, leave_out=(*target.columns, PART_COLUMN)))
-    plans = column_plans(spec, registry, guesses)
-    for plan in plans:
-        if plan.table == EVENT:
-            needed = plan.definition.sources(plan.name, plan.options)
-            source.require([column for column in needed if "." not in column])
+    plans = column_plans(spec, registry, guesses, folder=folder)
+    source.require([name for plan in plans for table, name in plan.raw if table == EVENT])
     return Events(
         source, _split(spec, registry, source), positive, target, plans, guesses, entities
     )
@@ -172,29 +171,37 @@ def _target(spec: Spec, registry: Registry, source: Source) -> TargetInfo:
 
 
 def column_plans(
-    spec: Spec, registry: Registry, guesses: tuple[ColumnGuess, ...] = ()
+    spec: Spec,
+    registry: Registry,
+    guesses: tuple[ColumnGuess, ...] = (),
+    *,
+    folder: Path | None = None,
 ) -> tuple[ColumnPlan, ...]:
-    """The model's columns, table by table, in the order of the spec."""
-    plans = []
-    for name, entity in spec.entities.items():
-        for column, component in entity.columns.items():
-            plans.append(_plan(registry, column, name, component))
-    if isinstance(spec.columns, Mapping):
-        for column, component in spec.columns.items():
-            plans.append(_plan(registry, column, EVENT, component))
+    """The model's columns in the order of the spec, then those that only serve to make them."""
+    plans = [
+        ColumnPlan(
+            column.key,
+            column.name,
+            column.table,
+            column.definition,
+            column.options,
+            raw=column.raw,
+            reads=column.reads,
+            tables=column.tables,
+            is_input=column.is_input,
+            folder=column.folder or folder,
+        )
+        for column in spec_columns(spec, registry)
+    ]
     for guess in guesses:
         if guess.kind is not None:
-            component = Component.model_validate(guess.kind)
-            plans.append(_plan(registry, guess.name, EVENT, component))
+            resolved = registry.resolve("column", Component.model_validate(guess.kind))
+            options = resolved.options.named(guess.name)
+            raw = ((EVENT, guess.name),)
+            plans.append(
+                ColumnPlan(guess.name, guess.name, EVENT, resolved.definition, options, raw=raw)
+            )
     return tuple(plans)
-
-
-def _plan(registry: Registry, name: str, table: str, component: Component) -> ColumnPlan:
-    resolved = registry.resolve("column", component)
-    options = resolved.options
-    if isinstance(options, FromColumn):
-        options = options.named(name)
-    return ColumnPlan(name, table, resolved.definition, options)
 
 
 def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
@@ -258,7 +265,7 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
     learnable = events.learnable(*parts)
     encoder = Encoder.fit(learnable, events.plans, entities=events.entities)
     target = _with_scale(spec, registry, events.target, learnable)
-    train = encode_rows(encoder, target, learnable)
+    train = encode_rows(encoder, target, learnable, is_training=True)
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
         train = replace(train, weight=_weights(learnable, spec.target.implicit.weight))
     past = None
@@ -274,9 +281,11 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
     return Encoded(encoder, target, train, past)
 
 
-def encode_rows(encoder: Encoder, target: TargetInfo, source: Source) -> Table:
-    """Events with their target as numbers."""
-    table = encoder.encode(source)
+def encode_rows(
+    encoder: Encoder, target: TargetInfo, source: Source, *, is_training: bool = False
+) -> Table:
+    """Events with their target as numbers; `is_training` says that they are the training rows."""
+    table = encoder.encode(source, is_training=is_training)
     return replace(table, target=encode_target(target, source))
 
 

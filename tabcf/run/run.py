@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tabcf.contracts.table import Table
-from tabcf.data.encoder import ColumnPlan
+from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.errors import RunError
 from tabcf.evaluation.evaluate import Metric, evaluate

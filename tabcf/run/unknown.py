@@ -31,7 +31,7 @@ def unknown_policy(spec: Spec, registry: Registry) -> UnknownPolicy:
     """The spec's policy, or the model's default."""
     default = registry.get("model", spec.model.name).unknown
     component = spec.unknown or Component.model_validate(default)
-    definition, options = registry.resolve("unknown", component)
+    definition, options, *_ = registry.resolve("unknown", component)
     if isinstance(options, MaskedOptions):
         return UnknownPolicy(masking=options.rate)
     if isinstance(options, MeanOptions):

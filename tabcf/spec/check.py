@@ -35,8 +35,11 @@ class _Draft:
 
     def definition(self, kind: str, component: Component | None) -> Any:
         """A component's definition; None if there is none or its name is unknown."""
-        if component is None or component.name not in self.registry.names(kind):
+        if component is None or not self.registry.has(kind, component.name):
             return None
+        resolved = self.resolved(kind, component)
+        if resolved is not None:
+            return resolved.definition
         return self.registry.get(kind, component.name)
 
     def resolved(self, kind: str, component: Component) -> Resolved | None:

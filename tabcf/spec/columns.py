@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from tabcf.errors import SpecError
+from tabcf.contracts.options import FromColumn
+from tabcf.contracts.tables import EVENT
 from tabcf.plugin.registry import Registry
 from tabcf.spec.document import KeyPath
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Spec
+from tabcf.spec.references import SpecColumn, column_problems
 from tabcf.spec.wording import did_you_mean
 
 __all__ = ["column_clashes", "missing_columns"]
@@ -17,8 +19,8 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
     """The path and the reason of each column that cannot be.
 
     The events hold the target and the entities' ids; neither is a column for the model, under
-    its own name or another. All columns' names are one namespace, in which an entity's name
-    stands for its ids: `widths` and `weight_decay` go by it.
+    its own name or another, and nothing may be made from the target. All columns' names are one
+    namespace, in which an entity's name stands for its ids: `widths` and `weight_decay` go by it.
     """
     targets = {spec.target.column, *(spec.target.columns or ())} - {None}
     ids = {entity.id: name for name, entity in spec.entities.items()}
@@ -26,7 +28,7 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
         if entity.id in targets:
             yield ("entities", name, "id"), f"'{entity.id}' is the target; it cannot be an id too"
     seen: dict[str, str] = {}
-    for table, path, column, component in _columns(spec):
+    for table, path, column in _names(spec):
         where = "columns" if table is None else f"entities.{table}.columns"
         if column in spec.entities:
             yield path, f"'{column}' is the entity's own name; give the column another one"
@@ -39,26 +41,23 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
                 ),
             )
         seen.setdefault(column, where)
-        if table is None:
-            for source in _sources(column, component, registry):
-                if source in targets:
-                    yield path, f"'{source}' is the target; a model must not see what it predicts"
-                elif source in ids:
-                    yield (
-                        path,
-                        (
-                            f"'{source}' is the id of {ids[source]}, which the model receives "
-                            "already"
-                        ),
-                    )
-        elif spec.entities[table].id in _sources(column, component, registry):
-            yield (
-                path,
-                (
-                    f"'{spec.entities[table].id}' is the id of {table}, which the model receives "
-                    "already"
-                ),
-            )
+    columns, problems = column_problems(spec, registry)
+    yield from problems
+    for column_read in columns:
+        for table_read, source in column_read.raw:
+            if table_read == EVENT and source in targets:
+                yield (
+                    column_read.path,
+                    f"'{source}' is the target; a model must not see what it predicts",
+                )
+            elif isinstance(column_read.options, FromColumn) and source == _id(
+                spec, ids, table_read, source
+            ):
+                whose = ids[source] if table_read == EVENT else table_read
+                yield (
+                    column_read.path,
+                    f"'{source}' is the id of {whose}, which the model receives already",
+                )
 
 
 def missing_columns(
@@ -76,47 +75,41 @@ def missing_columns(
         if table in tables and column not in tables[table]:
             known = sorted(tables[table])
             hint = did_you_mean(column, known) or ";"
-            where = "the events" if table == "event" else f"the table of {table}"
+            where = "the events" if table == EVENT else f"the table of {table}"
             yield path, f"no column '{column}' in {where}{hint} known: {', '.join(known)}"
+
+
+def _id(spec: Spec, ids: Mapping[str, str], table: str, source: str) -> str | None:
+    """The id column that a table's column of that name is, if it is one."""
+    if table == EVENT:
+        return source if source in ids else None
+    return spec.entities[table].id
 
 
 def _references(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, str, str]]:
     """Each column that the spec names: where it does so, in which table, and the name."""
     if spec.target.column is not None:
-        yield ("target", "column"), "event", spec.target.column
+        yield ("target", "column"), EVENT, spec.target.column
     for position, column in enumerate(spec.target.columns or ()):
-        yield ("target", "columns", position), "event", column
+        yield ("target", "columns", position), EVENT, column
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
-        yield ("target", "implicit", "weight"), "event", spec.target.implicit.weight
+        yield ("target", "implicit", "weight"), EVENT, spec.target.implicit.weight
     for name, entity in spec.entities.items():
-        yield ("entities", name, "id"), "event", entity.id
+        yield ("entities", name, "id"), EVENT, entity.id
         if entity.table is not None:
             yield ("entities", name, "id"), name, entity.id
         if entity.label is not None:
             yield ("entities", name, "label"), name, entity.label
-    for own, path, column, component in _columns(spec):
-        for source in _sources(column, component, registry):
-            table, _, name = source.rpartition(".")
-            if table in spec.entities:
-                yield path, table, name
-            else:
-                yield path, own or "event", source
+    columns: tuple[SpecColumn, ...] = column_problems(spec, registry)[0]
+    for column_read in columns:
+        for table, source in column_read.raw:
+            yield column_read.path, table, source
 
 
-def _columns(spec: Spec) -> Iterator[tuple[str | None, KeyPath, str, Component]]:
+def _names(spec: Spec) -> Iterator[tuple[str | None, KeyPath, str]]:
     for name, entity in spec.entities.items():
-        for column, component in entity.columns.items():
-            yield name, ("entities", name, "columns", column), column, component
+        for column in entity.columns:
+            yield name, ("entities", name, "columns", column), column
     if isinstance(spec.columns, Mapping):
-        for column, component in spec.columns.items():
-            yield None, ("columns", column), column, component
-
-
-def _sources(column: str, component: Component, registry: Registry) -> tuple[str, ...]:
-    """What a column reads; nothing where its kind or options are wrong."""
-    try:
-        definition, options = registry.resolve("column", component)
-    except (SpecError, ValueError):
-        return ()
-    sources: tuple[str, ...] = definition.sources(column, options)
-    return sources
+        for column in spec.columns:
+            yield None, ("columns", column), column

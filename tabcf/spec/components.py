@@ -19,6 +19,7 @@ COMPONENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("split", ("split",)),
     ("unknown", ("unknown",)),
     ("schedule", ("train", "schedule")),
+    ("tracker", ("track", "*")),
 )
 
 

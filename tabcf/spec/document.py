@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import yaml
 from tabcf.errors import SpecError
 from tabcf.spec.scalars import Scalar, read_scalar
 
-__all__ = ["MOST_BYTES", "Document", "KeyPath", "Mark", "parse_document"]
+__all__ = ["MOST_BYTES", "Document", "KeyPath", "Mark", "parse_document", "read_document"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -83,6 +84,30 @@ class _Open:
     key: str | None = None
     key_mark: Mark | None = None
     is_repeated: bool = False
+
+
+def read_document(path: Path, name: str) -> Document:
+    """Read the one YAML document of a file; messages call it `name`.
+
+    Raises:
+        SpecError: It cannot be read, or `parse_document` refuses it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise SpecError([f"{name}: no such file"]) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SpecError([f"{name}: cannot be read: {reason}"]) from None
+    if len(content) > MOST_BYTES:
+        raise SpecError([f"{name}: expected at most {MOST_BYTES:,} bytes; is it a spec?"])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError([f"{name}: expected UTF-8 text; line {line} is not"]) from None
+    return parse_document(text, name)
 
 
 def parse_document(text: str, name: str) -> Document:

@@ -124,7 +124,7 @@ def _shorthand(path: KeyPath, registry: Registry) -> str | None:
     if path in _SHORTHANDS:
         return _SHORTHANDS[path]
     kind = kind_at(path[:-1])
-    if kind is None or path[-1] not in registry.names(kind):
+    if kind is None or not registry.has(kind, str(path[-1])):
         return None
     record = registry.get(kind, str(path[-1])).options
     if record.shorthand is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.spec.check import check
-from tabcf.spec.components import Place, components
-from tabcf.spec.document import MOST_BYTES, Document, parse_document
+from tabcf.spec.components import components
+from tabcf.spec.document import Document, read_document
+from tabcf.spec.options import component_problems
 from tabcf.spec.overrides import apply_overrides
 from tabcf.spec.places import Places, Problem, problem_lines
 from tabcf.spec.plain import plain_values
+from tabcf.spec.plugins import check_used_plugins, with_entities, with_spec_plugins
 from tabcf.spec.records import Spec
 from tabcf.spec.shape import validated
 from tabcf.spec.wording import describe
@@ -32,6 +34,7 @@ class SpecDocument:
         folder: The spec file's folder; None for a spec from Python.
         name: The file's name without its ending, `spec` for one from Python.
         places: Where each value was written.
+        registry: The components that it can name, those of its own plugin files included.
     """
 
     spec: Spec
@@ -39,6 +42,7 @@ class SpecDocument:
     folder: Path | None
     name: str
     places: Places
+    registry: Registry
 
 
 def read_spec(
@@ -64,66 +68,34 @@ def read_spec(
         SpecError: Everything that is wrong with it, a line each, from the top of the file.
     """
     document, folder, label = _load(source)
+    registry = with_spec_plugins(document.tree, registry, folder, label)
     tree, applied, lines = apply_overrides(document.tree, overrides, registry)
     places = Places(label, document.values, document.keys, applied)
     if not isinstance(tree, Mapping):
         where = f"{label}: " if label else ""
         keys = "tabcf, target and model"
         raise SpecError([f"{where}expected a mapping with the keys {keys}, got {describe(tree)}"])
-    problems = [
+    check_used_plugins(tree, registry)
+    tree, problems = with_entities(tree, registry)
+    problems += [
         Problem(path, f"given twice, first on line {first.line}", path, mark=second)
         for path, first, second in document.repeated
     ]
     spec, shape_problems = validated(Spec, tree)
     problems += shape_problems
     for place in components(tree):
-        problems += _component_problems(place, registry)
+        problems += component_problems(place, registry)
     broken = {problem.path[:1] for problem in shape_problems}
     problems += check(tree, spec, registry, broken=broken, tables=columns)
     lines = problem_lines(problems, places) + lines
     if lines or spec is None:
         raise SpecError(lines)
-    return SpecDocument(spec, tree, folder, Path(label).stem if label else "spec", places)
+    name = Path(label).stem if label else "spec"
+    return SpecDocument(spec, tree, folder, name, places, registry)
 
 
 def _load(source: str | Path | Mapping[str, Any]) -> tuple[Document, Path | None, str | None]:
     if isinstance(source, Mapping):
         return Document(plain_values(source)), None, None
     path, label = Path(source), str(source)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise SpecError([f"{label}: no such file"]) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SpecError([f"{label}: cannot be read: {reason}"]) from None
-    if len(content) > MOST_BYTES:
-        raise SpecError([f"{label}: expected at most {MOST_BYTES:,} bytes; is it a spec?"])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise SpecError([f"{label}: expected UTF-8 text; line {line} is not"]) from None
-    return parse_document(text, label), path.parent, label
-
-
-def _component_problems(place: Place, registry: Registry) -> Iterator[Problem]:
-    """An unknown name, or what is wrong with the options."""
-    if place.name not in registry.names(place.kind):
-        at = (*place.path, place.name) if place.below == (place.name,) else place.path
-        message = registry.unknown_name(place.kind, place.name)
-        yield Problem(at, message, place.path, at_key=bool(place.below))
-        return
-    record = registry.get(place.kind, place.name).options
-    path = (*place.path, *place.below)
-    options = {} if place.options is None else place.options
-    if not isinstance(options, Mapping) and record.shorthand is None:
-        known = ", ".join(field.alias or name for name, field in record.model_fields.items())
-        wanted = f"{place.name} takes no options"
-        if known:
-            wanted = f"expected a mapping of {place.name}'s options ({known})"
-        yield Problem(path, f"{wanted}, got {describe(options)}", place.path)
-        return
-    _, problems = validated(record, options, path=path, shown=place.path)
-    yield from problems
+    return read_document(path, label), path.parent, label

@@ -153,7 +153,8 @@ class Spec(Options):
     name: str | None = None
     """Name of the run; the file's name by default."""
     plugins: tuple[str, ...] = ()
-    """Installed plugins that must be there, by name."""
+    """Installed plugins that must be there, by name, and files of YAML plugins, such as
+    `./nightlife.yaml`. Listing one changes nothing; naming one of its parts does."""
     data: str | None = None
     """The events: a file, a glob, or `builtin:NAME/TABLE`; may be given from Python instead."""
     target: Target
@@ -177,5 +178,7 @@ class Spec(Options):
     """What several events of one user with one item are: all of them, one, or their mean."""
     train: Train = Train()
     """How the weights are learnt."""
+    track: tuple[Component, ...] = ()
+    """Who is told of the fit, such as a log file."""
     seed: int = Field(default=42, ge=0)
     """Where all randomness starts."""

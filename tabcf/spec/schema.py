@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
+from pydantic import ConfigDict
 from pydantic.json_schema import models_json_schema
 
-from tabcf.contracts.definitions import Definition
-from tabcf.contracts.options import Options
+from tabcf.contracts.options import NoOptions, Options
 from tabcf.plugin.registry import KINDS, Registry
 from tabcf.spec.components import COMPONENTS
 from tabcf.spec.records import Component, Spec
+from tabcf.spec.shape import record_schema
 
 __all__ = ["json_schema"]
 
@@ -24,10 +25,10 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     Each component is a bare name, or a mapping with one key whose value is that component's
     options, its shorthand, or nothing.
     """
+    known = {kind: list(_named(registry, kind)) for kind in KINDS}
     records: list[type[Options]] = [Spec, Component]
-    for _, (definition, _) in registry:
-        if definition.options not in records:
-            records.append(definition.options)
+    for named in known.values():
+        records += [n.options for n in named if n.options not in records]
     by_record, shared = models_json_schema(
         [(record, "validation") for record in records], ref_template="#/$defs/{model}"
     )
@@ -40,15 +41,47 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     for kind, pattern in COMPONENTS:
         _point(spec, pattern, definitions, old=component["$ref"], new=_reference(kind))
     for kind in KINDS:
-        known = [registry.get(kind, name) for name in registry.names(kind)]
         definitions[f"{kind}_component"] = {
             "title": kind.capitalize(),
             "description": f"A {kind}: its name, or a mapping of its name to its options.",
-            "oneOf": _forms(known, schemas, by_record) or [{"not": {}}],
+            "oneOf": _forms(known[kind], schemas, by_record) or [{"not": {}}],
         }
+    entities = [{"type": "string", "enum": _entity_names(registry)}] if registry.entities else []
+    if entities:
+        held = spec["properties"]["entities"]["additionalProperties"]
+        spec["properties"]["entities"]["additionalProperties"] = {"anyOf": [held, *entities]}
     schema = {"$schema": _DIALECT, **spec, "$defs": definitions}
     schema["$defs"] = {name: definitions[name] for name in sorted(_reachable(schema))}
     return schema
+
+
+class _Named(NamedTuple):
+    """A name that a spec can use, in full or bare, and what may stand below it."""
+
+    name: str
+    options: type[Options]
+    summary: str
+
+
+class _AnyOptions(Options):
+    """Options of a type that JSON Schema cannot express."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _named(registry: Registry, kind: str) -> Iterator[_Named]:
+    for name in sorted({*registry.names(kind), *registry.full_names(kind)}):
+        part = registry.part(kind, name)
+        if part is not None:
+            yield _Named(name, NoOptions, f"{part.name}, as {registry.origin(kind, name)} sets it.")
+            continue
+        definition = registry.get(kind, name)
+        record = definition.options if record_schema(definition.options) else _AnyOptions
+        yield _Named(name, record, definition.summary)
+
+
+def _entity_names(registry: Registry) -> list[str]:
+    return sorted({*registry.entities, *(name.rpartition("/")[2] for name in registry.entities)})
 
 
 def _reference(kind: str) -> str:
@@ -63,7 +96,7 @@ def _resolved(schema: dict[str, Any], definitions: Mapping[str, Any]) -> dict[st
 
 
 def _forms(
-    known: list[Definition],
+    known: list[_Named],
     schemas: Mapping[type[Options], dict[str, Any]],
     by_record: Mapping[Any, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class _Builtins:
 def builtin_registry() -> Registry:
     """A new registry with everything that comes with tabcf, and no plugin."""
     registry = Registry()
-    register(registry, [("tabcf", _Builtins())])
+    register(registry, None, _Builtins())
     # Policies for unknown values are part of training and have no hook.
     registry.add(UNKNOWN, origin="tabcf")
     return registry

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.options import NoOptions, Options
 from tabcf.contracts.target import TargetInfo, TargetKind
+from tabcf.errors import SpecError
 
 __all__ = ["LOSSES"]
 
@@ -29,6 +32,42 @@ class CrossEntropyOptions(Options):
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of a class's probability that is spread over all classes."""
+
+
+class SumOptions(Options):
+    """Losses of one output, each with a factor."""
+
+    losses: Mapping[str, float] = Field(min_length=1)
+    """The factor of each loss, which need not add up to 1. A loss with options of its own goes by
+    the name that a YAML plugin gives it. Predictions are decoded by the first one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_factors(cls, value: Any) -> Any:
+        """`{mse: 0.8, mae: 0.2}` stands for `{losses: {mse: 0.8, mae: 0.2}}`."""
+        if isinstance(value, Mapping) and set(value) != {"losses"}:
+            return {"losses": value}
+        return value
+
+    @field_validator("losses")
+    @classmethod
+    def _not_negative(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        for name, factor in value.items():
+            if factor < 0:
+                raise ValueError(f"{name}: expected a factor of at least 0, got {factor:g}")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        """The factors themselves, as they are written."""
+        schema = handler(core_schema)
+        record = handler.resolve_ref_schema(schema)
+        factors = record["properties"]["losses"]
+        record.clear()
+        record.update(factors)
+        return schema
 
 
 class SoftmaxOptions(Options):
@@ -74,7 +113,47 @@ def _softmax(target: TargetInfo, options: SoftmaxOptions) -> Any:
     return Softmax(target, reduction=options.reduction)
 
 
+def _sum(lookup: Callable[[str], Any], options: SumOptions) -> LossDefinition:
+    """The sum of the named losses; it takes the targets that all of them take.
+
+    Raises:
+        SpecError: They do not go together.
+    """
+    from tabcf.losses import Sum
+
+    parts = [(factor, lookup(name)) for name, factor in options.losses.items()]
+    definitions = [part.definition for _, part in parts]
+    targets = frozenset.intersection(*(definition.targets for definition in definitions))
+    forms = {definition.form for definition in definitions}
+    if not targets or len(forms) > 1:
+        takes = "; ".join(f"{d.name}: {', '.join(sorted(d.targets))}" for d in definitions)
+        raise SpecError([f"these losses take no target in common ({takes})"])
+    return replace(
+        _SUM,
+        targets=targets,
+        form=forms.pop(),
+        build=lambda target, _: Sum(
+            target, [(f, part.definition.build(target, part.options)) for f, part in parts]
+        ),
+    )
+
+
+def _no_sum(target: TargetInfo, options: Any) -> Any:
+    raise AssertionError("a sum is composed before it is built")
+
+
+_SUM = LossDefinition(
+    name="sum",
+    options=SumOptions,
+    summary="A weighted sum of losses.",
+    example="{sum: {mse: 0.8, mae: 0.2}}",
+    targets=_NUMBERS | {"binary", "classes", "implicit"},
+    build=_no_sum,
+    compose=_sum,
+)
+
 LOSSES = (
+    _SUM,
     LossDefinition(
         name="mse",
         options=NoOptions,

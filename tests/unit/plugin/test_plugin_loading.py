@@ -12,7 +12,7 @@ from tabcf.contracts.options import NoOptions, Options
 from tabcf.errors import PluginError, RunError, SpecError
 from tabcf.losses import MSE, Loss
 from tabcf.plugin.hooks import hookimpl
-from tabcf.plugin.loading import register
+from tabcf.plugin.loading import given_plugin, register
 from tabcf.run.builtins import builtin_registry
 from tabcf.run.registry import compose_registry
 
@@ -83,7 +83,7 @@ def test_a_plugins_column_and_loss_are_used_saved_and_asked_for(
     assert abs(predicted - frame["y"]).max() < 0.5
     loaded = tabcf.load(tmp_path / "run", plugins=[Nightlife()])
     pd.testing.assert_series_equal(loaded.predict(frame)["prediction"], predicted)
-    with pytest.raises(RunError, match="of the plugin Nightlife; pip install Nightlife"):
+    with pytest.raises(RunError, match="of the plugin Nightlife; give it as load"):
         tabcf.load(tmp_path / "run")
 
 
@@ -121,7 +121,7 @@ def test_a_hook_that_fails_names_its_plugin() -> None:
             raise ValueError("no weights here")
 
     with pytest.raises(PluginError, match="plugin Broken: tabcf_models failed: ValueError: no we"):
-        register(builtin_registry(), [("Broken", Broken())])
+        register(builtin_registry(), given_plugin(Broken()), Broken())
 
 
 def test_what_is_no_definition_is_refused() -> None:
@@ -145,7 +145,7 @@ def test_a_broken_installed_plugin_is_set_aside_and_named(
     (info / "entry_points.txt").write_text("[tabcf]\nnightmare = nightmare\n")
     monkeypatch.syspath_prepend(tmp_path)
     registry = compose_registry()
-    with pytest.raises(SpecError, match="plugin nightmare is broken: RuntimeError: bad day"):
+    with pytest.raises(SpecError, match="plugin nightmare 1.0 cannot be imported: RuntimeError: bad day"):
         registry.get("loss", "bprr")
 
 
@@ -158,5 +158,5 @@ def test_every_builtin_comes_through_the_hooks() -> None:
 def test_a_plugin_that_a_spec_lists_must_be_installed(
     frame: pd.DataFrame, spec: dict[str, Any]
 ) -> None:
-    with pytest.raises(SpecError, match="plugins: no installed plugin named 'dusk'; installed: no"):
+    with pytest.raises(SpecError, match="plugins: no installed plugin named 'dusk'; installed: Nightlife; pip"):
         tabcf.fit({**spec, "loss": "mse", "plugins": ["dusk"]}, frame, plugins=[Nightlife()])

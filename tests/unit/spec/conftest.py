@@ -18,7 +18,7 @@ from tabcf.contracts.definitions import (
     SplitDefinition,
     UnknownDefinition,
 )
-from tabcf.contracts.options import ModelOptions, NoOptions, Options
+from tabcf.contracts.options import FromColumn, ModelOptions, NoOptions, Options
 from tabcf.plugin.registry import Registry
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -110,13 +110,6 @@ class Time(Shares):
 
     column: str = "timestamp"
     """The column of times."""
-
-
-class FromColumn(Options):
-    """A column as it is given."""
-
-    from_: str | None = Field(default=None, alias="from")
-    """The column to read; by default the one of the same name."""
 
 
 class SetOf(FromColumn):

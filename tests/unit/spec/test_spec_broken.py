@@ -59,7 +59,7 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
             "1:1: model: is required",
             "16:1: unknown key 'modle'; did you mean 'model'? known: tabcf, name, plugins, "
             "data, target, entities, columns, model, loss, metrics, split, unknown, duplicates, "
-            "train, seed",
+            "train, track, seed",
         ],
     ),
     (

@@ -231,7 +231,7 @@ class TestOverrides:
                 "sede=1",
                 "unknown key 'sede'; did you mean 'seed'? known: tabcf, name, plugins, "
                 "data, target, entities, columns, model, loss, metrics, split, unknown, "
-                "duplicates, train, seed",
+                "duplicates, train, track, seed",
             ),
             (
                 "loss=mes",
@@ -324,6 +324,7 @@ def test_the_grammar_knows_each_place_of_a_component() -> None:
             "entities": {"e": entity},
             **dict.fromkeys(("model", "loss", "split", "unknown"), "k"),
             "metrics": ["k"],
+            "track": ["k"],
             "columns": {"c": "k"},
             "train": {"schedule": "k"},
         }

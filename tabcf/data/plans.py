@@ -1,0 +1,149 @@
+"""Columns as they are planned, and how they are made from frames, one from another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabcf.contracts.definitions import ColumnDefinition
+from tabcf.contracts.tables import EVENT, Tables
+from tabcf.data.sources import read_beside
+
+__all__ = ["ColumnPlan", "Frames", "Maker", "in_order"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column: what it is called, whose rows it has and how it is made.
+
+    Attributes:
+        key: Its name for the model, such as `cohort` or `user.age`.
+        name: Its name where it is declared.
+        table: `"event"`, or the entity that it belongs to.
+        definition: Its kind.
+        options: The kind's options.
+        raw: What it reads itself: pairs of a table and one of the table's columns.
+        reads: The keys of other columns that it reads, by its own reference to each.
+        tables: The tables that it comes from, through other columns or on its own.
+        is_input: Whether the model receives it; the others only serve to make further ones.
+        folder: Where look-up files of its options are.
+    """
+
+    key: str
+    name: str
+    table: str
+    definition: ColumnDefinition
+    options: Any
+    raw: tuple[tuple[str, str], ...] = ()
+    reads: Mapping[str, str] = field(default_factory=dict)
+    tables: frozenset[str] = frozenset()
+    is_input: bool = True
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What columns are made from.
+
+    Attributes:
+        events: The events, N rows; none where only an entity's columns are made.
+        entities: Each entity's table behind its blank row.
+        rows: Each event's row in each entity's table, `(N,)`.
+        index: The embedding row of each row of an entity's table.
+        ids: Each entity's id column.
+        is_training: Whether the rows are the training rows themselves.
+    """
+
+    events: pd.DataFrame
+    entities: Mapping[str, pd.DataFrame]
+    rows: Mapping[str, np.ndarray]
+    index: Mapping[str, np.ndarray]
+    ids: Mapping[str, str]
+    is_training: bool = False
+
+    def event_index(self) -> dict[str, np.ndarray]:
+        """Each event's embedding rows."""
+        return {name: self.index[name][rows] for name, rows in self.rows.items()}
+
+
+class Maker:
+    """Makes columns from one set of frames, each once.
+
+    Args:
+        frames: What they are made from.
+        plans: All columns by key.
+        states: What they learnt, by key; may grow while columns are fitted.
+        entity_columns: Makes the entities' columns where `frames` are events.
+        given: Values of columns that are not made, by key.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        plans: Mapping[str, ColumnPlan],
+        states: Mapping[str, Any],
+        *,
+        entity_columns: Maker | None = None,
+        given: Mapping[str, pd.Series[Any]] | None = None,
+    ) -> None:
+        self.frames = frames
+        self._plans = plans
+        self._states = states
+        self._entity_columns = entity_columns
+        self._made: dict[str, pd.Series[Any]] = dict(given or {})
+
+    def make(self, plan: ColumnPlan) -> pd.Series[Any]:
+        """The column's values, one per row of its own table."""
+        if plan.key not in self._made:
+            elsewhere = self._entity_columns
+            if elsewhere is not None and plan.table != EVENT:
+                self._made[plan.key] = elsewhere.make(plan)
+            else:
+                state = self._states.get(plan.key)
+                made = plan.definition.apply(self.tables(plan), plan.options, state)
+                self._made[plan.key] = made.rename(plan.name)
+        return self._made[plan.key]
+
+    def tables(self, plan: ColumnPlan, *, here: str | None = None) -> Tables:
+        """What a column's functions get; `here` is another table than the column's own."""
+        frames, here = self.frames, here or plan.table
+        derived = {
+            reference: (self._plans[key].table, self.make(self._plans[key]))
+            for reference, key in plan.reads.items()
+        }
+        event_index = frames.event_index()
+        is_event = here == EVENT
+        return Tables(
+            here,
+            frames.events,
+            frames.entities,
+            rows=frames.rows,
+            index=event_index if is_event else {here: frames.index[here]},
+            event_index=event_index,
+            ids=frames.ids,
+            derived=derived,
+            is_training=frames.is_training,
+            read=lambda path: read_beside(path, plan.folder),
+        )
+
+
+def in_order(plans: Iterable[ColumnPlan]) -> Iterator[ColumnPlan]:
+    """The plans, each behind those that it reads; otherwise as they come."""
+    by_key = {plan.key: plan for plan in plans}
+    done: set[str] = set()
+    stack = list(reversed(list(by_key)))
+    while stack:
+        key = stack.pop()
+        if key in done:
+            continue
+        waiting = [read for read in by_key[key].reads.values() if read not in done]
+        if waiting:
+            stack += [key, *reversed(waiting)]
+        else:
+            done.add(key)
+            yield by_key[key]

@@ -1,0 +1,221 @@
+"""A YAML plugin: columns, entities and losses under names, in the spec's own grammar.
+
+It is data: reading one imports nothing and runs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tabcf.contracts.options import Options
+from tabcf.errors import PluginError, SpecError
+from tabcf.plugin.loading import Plugin
+from tabcf.plugin.registry import Registry
+from tabcf.spec.components import Place, components
+from tabcf.spec.document import read_document
+from tabcf.spec.options import component_problems
+from tabcf.spec.places import Places, Problem, problem_lines
+from tabcf.spec.records import Component, Entity
+from tabcf.spec.shape import validated
+from tabcf.spec.wording import describe
+
+__all__ = ["PluginFile", "YamlPlugin", "add_yaml_plugin", "check_yaml_plugin", "read_yaml_plugin"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+class PluginFile(Options):
+    """What a YAML plugin's file holds."""
+
+    tabcf_plugin: Literal[1]
+    """Version of this grammar."""
+    name: str
+    """What the names of its parts start with: `nightlife/daypart`."""
+    version: str = ""
+    """Its own version; a package's version stands above it."""
+    requires: str | None = None
+    """The version of tabcf that it needs, such as `tabcf>=0.1`."""
+    summary: str = ""
+    """One line on what it is for."""
+    columns: Mapping[str, Component] = Field(default_factory=dict)
+    """Columns by name, as in a spec's `columns`."""
+    entities: Mapping[str, Entity] = Field(default_factory=dict)
+    """Entities by name, as in a spec's `entities`; their tables lie in the plugin's folder."""
+    losses: Mapping[str, Component] = Field(default_factory=dict)
+    """Losses by name, as a spec's `loss`."""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(f"expected lower-case letters, digits, - and _, got {value!r}")
+        return value
+
+    @field_validator("columns", "entities", "losses")
+    @classmethod
+    def _plain_names(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in value:
+            if "/" in name or "." in name:
+                raise ValueError(f"expected a name without / and ., got {name!r}")
+        return value
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        """`1.0` is a version, though YAML reads a number."""
+        return str(value) if isinstance(value, (int, float)) else value
+
+
+@dataclass(frozen=True, slots=True)
+class YamlPlugin:
+    """A YAML plugin that has been read.
+
+    Attributes:
+        plugin: Where it comes from, with the file's own name and version.
+        file: What the file says.
+        tree: The same as plain values.
+        places: Where each value was written.
+    """
+
+    plugin: Plugin
+    file: PluginFile
+    tree: Mapping[str, Any]
+    places: Places
+
+    @property
+    def folder(self) -> Path:
+        """Where files that it names are."""
+        assert self.plugin.path is not None
+        return self.plugin.path.parent
+
+
+def read_yaml_plugin(plugin: Plugin, *, label: str | None = None) -> YamlPlugin:
+    """Read a plugin's file; its parts' options are left to `check_yaml_plugin`.
+
+    Args:
+        plugin: A plugin with a path.
+        label: What messages call the file; its path by default.
+
+    Raises:
+        SpecError: It cannot be read, or is no plugin; every problem with its place.
+        PluginError: It needs another version of tabcf.
+    """
+    assert plugin.path is not None
+    label = label or str(plugin.path)
+    document = read_document(plugin.path, label)
+    places = Places(label, document.values, document.keys)
+    if not isinstance(document.tree, Mapping) or "tabcf_plugin" not in document.tree:
+        what = describe(document.tree)
+        raise SpecError(
+            [f"{label}: expected a plugin, which starts with tabcf_plugin: 1, got {what}"]
+        )
+    file, problems = validated(PluginFile, document.tree)
+    problems += [
+        Problem(path, f"given twice, first on line {first.line}", path, mark=second)
+        for path, first, second in document.repeated
+    ]
+    for name, table in _tables(document.tree):
+        if _leads_out(table, plugin.path.parent):
+            path = ("entities", name, "table")
+            problems.append(Problem(path, f"{_OUTSIDE}, got {table!r}", path))
+    if problems or file is None:
+        raise SpecError(problem_lines(problems, places))
+    if file.requires is not None:
+        _check_version(file.requires, f"{label}: requires")
+    version = plugin.version or file.version
+    return YamlPlugin(replace(plugin, name=file.name, version=version), file, document.tree, places)
+
+
+def add_yaml_plugin(registry: Registry, read: YamlPlugin) -> None:
+    """Register a plugin's parts under their full names.
+
+    Raises:
+        PluginError: A name is taken.
+    """
+    file = read.file
+    registry.add_parts(
+        file.name,
+        origin=read.plugin.label,
+        parts={
+            "column": {name: (c.name, c.options) for name, c in file.columns.items()},
+            "loss": {name: (c.name, c.options) for name, c in file.losses.items()},
+        },
+        entities={
+            name: _entity(values, read.folder)
+            for name, values in (read.tree.get("entities") or {}).items()
+        },
+        folder=read.folder,
+    )
+
+
+def check_yaml_plugin(registry: Registry, read: YamlPlugin) -> list[str]:
+    """Every problem with a registered plugin's parts, a line each."""
+    problems: list[Problem] = []
+    as_spec: dict[str, Any] = {
+        "columns": read.tree.get("columns") or {},
+        "entities": read.tree.get("entities") or {},
+    }
+    for place in components(as_spec):
+        problems += component_problems(place, registry, scope=read.file.name)
+    for place in _losses(read.tree.get("losses") or {}):
+        problems += component_problems(place, registry, scope=read.file.name)
+    return problem_lines(problems, read.places)
+
+
+def _losses(losses: Mapping[str, Any]) -> Iterator[Place]:
+    for place in components({"metrics": list(losses.values())}):
+        name = list(losses)[int(place.path[1])]
+        yield place._replace(kind="loss", path=("losses", name))
+
+
+def _entity(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    table = values.get("table")
+    if isinstance(table, str) and not table.startswith("builtin:"):
+        return {**values, "table": str(folder / table)}
+    return values
+
+
+_OUTSIDE = "expected a file in the plugin's folder or below it"
+
+
+def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    entities = tree.get("entities")
+    if isinstance(entities, Mapping):
+        for name, values in entities.items():
+            if isinstance(values, Mapping) and isinstance(values.get("table"), str):
+                yield name, values["table"]
+
+
+def _leads_out(path: str, folder: Path) -> bool:
+    """Whether a path leaves the folder, by its text or by a symbolic link."""
+    if path.startswith("builtin:"):
+        return False
+    pure = PurePosixPath(path.replace("\\", "/"))
+    if pure.is_absolute() or ".." in pure.parts or ":" in path or path.startswith("~"):
+        return True
+    return not (folder / path).resolve().is_relative_to(folder.resolve())
+
+
+def _check_version(requirement: str, where: str) -> None:
+    """Raise unless this tabcf is of a version that a requirement such as `tabcf>=0.1` allows."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    from tabcf import __version__
+
+    try:
+        needed = Requirement(requirement)
+    except InvalidRequirement:
+        needed = None
+    if needed is None or needed.name != "tabcf":
+        raise PluginError(f"{where}: expected such as tabcf>=0.1, got {requirement!r}")
+    if not needed.specifier.contains(__version__, prereleases=True):
+        raise PluginError(
+            f"{where}: needs {requirement}, and this is tabcf {__version__}; "
+            f"pip install '{requirement}'"
+        )
