@@ -1,7 +1,7 @@
 """Regular expressions by RE2, whose time is linear in the text: a stranger's pattern cannot hang.
 
 RE2 comes with pyarrow. Its syntax is Python's but for look-around and backreferences, which it
-refuses. Here is no pandas, so that a pattern is checked while a spec is read.
+refuses. Here is no pandas, so that a pattern can be checked while a spec is read.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MOST_GROUPS", "check_pattern", "extracted"]
-
-# RE2's replacements go up to \9, and \1 is the whole match.
-MOST_GROUPS = 8
+__all__ = ["check_pattern", "extracted"]
 
 
 def check_pattern(pattern: str, group: int) -> None:
     """Raise `ValueError` unless RE2 takes the pattern and it has that group."""
     if r"\Q" in pattern.replace(r"\\", ""):
         raise ValueError(r"\Q is not supported; put a backslash before each special character")
-    texts = pa.array([""], pa.string())
+    # A null, since any other value would make pyarrow import pandas.
+    text = pa.nulls(1, pa.string())
     try:
-        pc.match_substring_regex(texts, pattern=pattern)
+        pc.match_substring_regex(text, pattern=pattern)
     except pa.ArrowInvalid as error:
         reason = str(error).removeprefix("Invalid regular expression: ")
         raise ValueError(
@@ -31,7 +29,7 @@ def check_pattern(pattern: str, group: int) -> None:
             "look-around and backreferences are not supported"
         ) from None
     try:
-        _found(texts, pattern, group)
+        _found(text, pattern, group)
     except pa.ArrowInvalid:
         raise ValueError(
             f"{pattern!r} has no group {group}; put the part to keep in parentheses, or keep the "
@@ -55,6 +53,9 @@ def extracted(texts: Sequence[str], pattern: str, group: int) -> list[str | None
 
 
 def _found(texts: pa.Array, pattern: str, group: int) -> pa.Array:
-    """Each text replaced by the group, where the pattern is found."""
+    r"""Each text replaced by the group, where the pattern is found.
+
+    RE2's replacements go up to \9 and the whole match takes \1, so that there are 8 groups.
+    """
     whole = f"^(?s:.*?)({pattern})(?s:.*)$"
     return pc.replace_substring_regex(texts, pattern=whole, replacement=f"\\{group + 1}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -81,6 +83,14 @@ def test_a_pattern_that_would_hang_pythons_engine_does_not_here() -> None:
     started = time.monotonic()
     assert made("regex", {"pattern": "(a|a)*(a+)+$"}, ["a" * 5000 + "b"]) == [None]
     assert time.monotonic() - started < 60
+
+
+def test_a_pattern_is_checked_without_pandas() -> None:
+    program = (
+        "import sys; from tabcf.data.derive.patterns import check_pattern; "
+        "check_pattern('(a)', 1); sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=20), st.integers(2, 50))
