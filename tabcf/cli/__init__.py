@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tabcf.cli.session import Session
 from tabcf.errors import TabcfError
 
-__all__ = ["cli", "main"]
+if TYPE_CHECKING:
+    from tabcf.contracts.definitions import CommandDefinition
+
+__all__ = ["COMMANDS", "builtin_command", "cli", "main"]
 
 # Each command with its one line in `tabcf --help`, so that help loads none of their modules.
-_COMMANDS = {
+COMMANDS = {
     "datasets": "List, fetch and find the built-in data sets.",
+    "docs": "Show a component's options, defaults and example.",
     "demo": "Fit two recommenders on MovieLens and show what they learnt.",
     "evaluate": "Measure a run on given rows.",
     "explain-spec": "Show every value of a spec and where it comes from.",
@@ -22,6 +28,7 @@ _COMMANDS = {
     "init": "Write a first spec for a data file.",
     "inspect": "Show a run's layers, biases or embeddings.",
     "lr-find": "Look for a learning rate.",
+    "plugins": "List, show, check and start plugins.",
     "predict": "Predict given rows.",
     "recommend": "List items for users.",
     "schema": "Print the JSON Schema of specs, for editors.",
@@ -30,20 +37,46 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """A group that imports a command's module when it is called."""
+    """A group that imports a command's module when it is called, and asks plugins for others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+        return sorted({**COMMANDS, **self._of_plugins(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = import_module(f"tabcf.cli.{cmd_name.replace('-', '_')}").command
-        return command
+        if cmd_name in COMMANDS:
+            return builtin_command(cmd_name)
+        of_plugins = self._of_plugins(ctx)
+        return of_plugins[cmd_name].build() if cmd_name in of_plugins else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(_COMMANDS.items()))
+            formatter.write_dl(sorted(COMMANDS.items()))
+        of_plugins = self._of_plugins(ctx)
+        if of_plugins:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, c.summary) for name, c in of_plugins.items()])
+
+    def _of_plugins(self, ctx: click.Context) -> Mapping[str, CommandDefinition]:
+        """The commands of plugins; nothing heavy is imported where none is installed."""
+        from tabcf.plugin.loading import installed_plugins
+
+        given = (ctx.find_object(Session) or Session()).plugins
+        without = [name.removeprefix("no:") for name in given if name.startswith("no:")]
+        if not installed_plugins(without=without) and len(without) == len(given):
+            return {}
+        from tabcf.cli.builtins import BuiltinCommands
+        from tabcf.plugin.loading import register
+        from tabcf.run.registry import compose_registry
+
+        registry = compose_registry(given)
+        register(registry, None, BuiltinCommands())
+        return {n: c for n, c in registry.commands.items() if n not in COMMANDS}
+
+
+def builtin_command(name: str) -> click.Command:
+    """A built-in command; imports its module."""
+    command: click.Command = import_module(f"tabcf.cli.{name.replace('-', '_')}").command
+    return command
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -57,6 +90,19 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.option(
+    "-p",
+    "plugins",
+    multiple=True,
+    metavar="MODULE",
+    help="Load a Python module as a plugin; no:NAME leaves an installed plugin out.",
+)
+@click.option("--no-plugins", is_flag=True, help="Leave all installed plugins out.")
+@click.option(
+    "--allow-changed-plugins",
+    is_flag=True,
+    help="Load runs whose plugins have changed since they were fitted.",
+)
+@click.option(
     "--version",
     is_flag=True,
     is_eager=True,
@@ -65,15 +111,22 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None
     help="Show the version.",
 )
 @click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(
+    ctx: click.Context,
+    debug: bool,
+    plugins: tuple[str, ...],
+    no_plugins: bool,
+    allow_changed_plugins: bool,
+) -> None:
     """Recommenders and tabular models declared in one YAML file."""
-    ctx.obj = {"debug": debug}
+    chosen = ("no:*", *plugins) if no_plugins else plugins
+    ctx.obj = Session(debug, chosen, allow_changed_plugins)
 
 
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit status 2."""
     try:
-        cli(standalone_mode=False, obj={})
+        cli(standalone_mode=False)
     except TabcfError as error:
         if "--debug" in sys.argv:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tabcf.cli.session import load_run
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -16,9 +17,8 @@ __all__ = ["command"]
 def command(run: str, data: str | None, style: str | None) -> None:
     """Measure RUN on DATA; without DATA, show what was measured when it was trained."""
     from tabcf.cli.show import show_metrics
-    from tabcf.run.folder import load
 
-    loaded = load(run)
+    loaded = load_run(run)
     if data is not None:
         show_metrics({loaded.spec.model.name: loaded.evaluate(data)}, style)
         return

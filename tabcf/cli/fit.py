@@ -38,6 +38,7 @@ def command(
     import json
 
     from tabcf.cli.progress import Shown
+    from tabcf.cli.session import session
     from tabcf.cli.show import show_metrics
     from tabcf.run.fit import fit
     from tabcf.run.folder import next_free
@@ -45,7 +46,13 @@ def command(
 
     if out is not None:
         Run.check_free(out)
-    run = fit(spec, data, overrides=overrides, progress=None if quiet else Shown())
+    run = fit(
+        spec,
+        data,
+        overrides=overrides,
+        plugins=session().plugins,
+        progress=None if quiet else Shown(),
+    )
     folder = run.save(out or next_free(Path("runs"), run.name))
     if style == "json":
         click.echo(json.dumps({"folder": str(folder), **run.report.to_json()}, indent=1))

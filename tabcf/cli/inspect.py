@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tabcf.cli.session import load_run
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -17,9 +18,8 @@ __all__ = ["command"]
 def command(run: str, biases: str | None, embeddings: str | None, style: str | None) -> None:
     """Show RUN's layers, or biases or embeddings of one of its entities."""
     from tabcf.cli.show import show_frame
-    from tabcf.run.folder import load
 
-    loaded = load(run)
+    loaded = load_run(run)
     if biases is not None:
         show_frame(loaded.biases(biases).reset_index(), style)
     elif embeddings is not None:

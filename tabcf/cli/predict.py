@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tabcf.cli.session import load_run
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -17,7 +18,6 @@ __all__ = ["command"]
 def command(run: str, data: str, limit: int | None, style: str | None) -> None:
     """Print the rows of DATA with RUN's prediction as the last column."""
     from tabcf.cli.show import show_frame
-    from tabcf.run.folder import load
 
-    frame = load(run).predict(data)
+    frame = load_run(run).predict(data)
     show_frame(frame if limit is None else frame.head(limit), style)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tabcf.cli.session import load_run
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -30,14 +31,13 @@ def command(
     from tabcf.cli.show import show_frame
     from tabcf.data.sources import read_source
     from tabcf.recommend.recommender import recommend
-    from tabcf.run.folder import load
 
     if bool(users) == bool(attributes):
         raise click.UsageError("give either --user or --users")
     pairs = [pair.partition("=") for pair in context]
     if any(not sign for _, sign, _ in pairs):
         raise click.UsageError("--context: expected COLUMN=VALUE")
-    loaded = load(run)
+    loaded = load_run(run)
     frame = recommend(
         loaded.trained,
         read_source(attributes).frame if attributes else list(users),

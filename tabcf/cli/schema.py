@@ -12,7 +12,8 @@ def command() -> None:
     """Print the JSON Schema of specs: save it as tabcf.schema.json for your editor."""
     import json
 
+    from tabcf.cli.session import session
     from tabcf.run.registry import compose_registry
     from tabcf.spec.schema import json_schema
 
-    click.echo(json.dumps(json_schema(compose_registry()), indent=2))
+    click.echo(json.dumps(json_schema(compose_registry(session().plugins)), indent=2))

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tabcf.cli.session import load_run
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -29,10 +30,9 @@ def command(
     """List what is nearest to an item or a user by RUN's trained vectors."""
     from tabcf.cli.show import show_frame
     from tabcf.recommend.neighbours import similar
-    from tabcf.run.folder import load
 
     if (item is None) == (user is None):
         raise click.UsageError("give either --item or --user")
     entity, id = ("item", item) if item is not None else ("user", user)
-    trained = load(run).trained
+    trained = load_run(run).trained
     show_frame(similar(trained, entity, id, k, metric=metric, is_text=True), style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +15,7 @@ __all__ = ["DatePart", "date_part", "dates"]
 
 # The year 9999, in seconds: beyond it a number is no count of seconds.
 _LATEST = 253_402_300_800
+_DIGITS = re.compile(r"\d{9,12}(\.\d+)?")
 
 DatePart = Literal["hour", "weekday", "day", "month", "quarter", "year", "is_weekend"]
 
@@ -30,6 +32,8 @@ def dates(series: pd.Series[Any], *, timezone: str = "UTC") -> pd.DatetimeIndex:
         raise DataError(
             f"column '{series.name}': no time zone '{timezone}'; such as UTC or Europe/Paris"
         ) from None
+    if not pd.api.types.is_numeric_dtype(series.dtype):
+        series = _read_as_seconds(series)
     try:
         if pd.api.types.is_numeric_dtype(series.dtype):
             found = _since_1970(series.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -38,9 +42,18 @@ def dates(series: pd.Series[Any], *, timezone: str = "UTC") -> pd.DatetimeIndex:
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"column '{series.name}': expected dates as ISO text such as 2024-05-31T18:00 or as "
-            f"seconds since 1970; {str(error).splitlines()[0]}"
+            f"seconds since 1970; {str(error).splitlines()[0].partition(' You might')[0]}"
         ) from None
     return found.tz_convert(zone)
+
+
+def _read_as_seconds(series: pd.Series[Any]) -> pd.Series[Any]:
+    """Texts of nine digits and more as numbers: no date is written so, and seconds are."""
+    present = series.dropna()
+    if pd.api.types.is_datetime64_any_dtype(series.dtype) or not len(present):
+        return series
+    is_digits = present.map(lambda value: isinstance(value, str) and bool(_DIGITS.fullmatch(value)))
+    return pd.to_numeric(series) if is_digits.all() else series
 
 
 def _since_1970(seconds: np.ndarray) -> pd.DatetimeIndex:

@@ -97,7 +97,7 @@ class Registry:
     def __init__(self) -> None:
         self._by_kind: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
         self._entities: dict[str, tuple[EntityPart, str]] = {}
-        self._commands: dict[str, tuple[CommandDefinition, str]] = {}
+        self._commands: dict[str, tuple[CommandDefinition, str, str]] = {}
         self._set_aside: dict[str, str] = {}
         self.plugins: dict[str, Plugin] = {}
 
@@ -127,9 +127,9 @@ class Registry:
         for definition in definitions:
             if isinstance(definition, CommandDefinition):
                 if definition.name in commands:
-                    other = commands[definition.name][1]
+                    other = commands[definition.name][2]
                     raise PluginError(_clash("command", definition.name, other, origin))
-                commands[definition.name] = (definition, origin)
+                commands[definition.name] = (definition, plugin, origin)
                 continue
             kind = _kind_of(definition)
             self._check_free(kind, definition.name, plugin, origin, added[kind])
@@ -183,10 +183,26 @@ class Registry:
         """Plugins that could not be used, and why."""
         return dict(self._set_aside)
 
+    def added_by(self, plugin: str) -> tuple[str, ...]:
+        """What a plugin adds, such as `column daypart`; columns before losses, as kinds go."""
+        found = [
+            f"{kind} {name.removeprefix(f'{plugin}/')}"
+            for kind, known in self._by_kind.items()
+            for name in sorted(known)
+            if name.startswith(f"{plugin}/")
+        ]
+        found += [
+            f"entity {name.removeprefix(f'{plugin}/')}"
+            for name in sorted(self._entities)
+            if name.startswith(f"{plugin}/")
+        ]
+        found += [f"command {name}" for name, (_, by, _) in self._commands.items() if by == plugin]
+        return tuple(found)
+
     @property
     def commands(self) -> Mapping[str, CommandDefinition]:
         """Every registered command by its name."""
-        return {name: command for name, (command, _) in sorted(self._commands.items())}
+        return {name: command for name, (command, *_) in sorted(self._commands.items())}
 
     @property
     def entities(self) -> Mapping[str, EntityPart]:

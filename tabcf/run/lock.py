@@ -27,7 +27,7 @@ def lock_plugins(spec: Spec, registry: Registry, columns: Iterable[str]) -> dict
             included.
     """
     used: dict[str, list[str]] = {}
-    parts = [("column", Component(name=key)) for key in columns if "/" in key]
+    parts = [("column", Component.model_validate(key)) for key in columns if "/" in key]
     for kind, component in [*_components(spec), *parts]:
         for inner, full in _needed(kind, component, registry, ""):
             plugin, slash, name = full.rpartition("/")
@@ -138,4 +138,4 @@ def _needed(
         return
     options = registry.resolve_in(scope, kind, component).options
     for name in getattr(options, "losses", ()) if kind == "loss" else ():
-        yield from _needed(kind, Component(name=name), registry, scope)
+        yield from _needed(kind, Component.model_validate(name), registry, scope)

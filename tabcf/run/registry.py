@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tabcf.errors import PluginError, SpecError
@@ -18,9 +19,18 @@ from tabcf.plugin.registry import Registry
 from tabcf.run.builtins import builtin_registry
 from tabcf.spec.yaml_plugin import add_yaml_plugin, read_yaml_plugin
 
-__all__ = ["compose_registry"]
+__all__ = ["PluginStatus", "compose_registry", "survey_plugins"]
 
 _WITHOUT = "no:"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatus:
+    """A plugin, what it adds, and why it cannot be used, None where it can."""
+
+    plugin: Plugin
+    adds: tuple[str, ...]
+    error: str | None
 
 
 def compose_registry(plugins: Sequence[Any] = ()) -> Registry:
@@ -36,39 +46,43 @@ def compose_registry(plugins: Sequence[Any] = ()) -> Registry:
     Raises:
         PluginError: A given plugin cannot be registered, or two plugins define one name.
     """
+    return survey_plugins(plugins)[0]
+
+
+def survey_plugins(plugins: Sequence[Any] = ()) -> tuple[Registry, list[PluginStatus]]:
+    """All components, and every plugin that was found: installed ones by name, then given ones.
+
+    Args and errors are those of `compose_registry`.
+    """
     registry = builtin_registry()
     names = [plugin for plugin in plugins if isinstance(plugin, str)]
     without = [name.removeprefix(_WITHOUT) for name in names if name.startswith(_WITHOUT)]
-    for plugin, error in _installed(registry, without):
-        if error is not None:
-            registry.set_aside(plugin.name, error)
-    for value in plugins:
-        if isinstance(value, str):
-            if not value.startswith(_WITHOUT):
-                _add(registry, module_plugin(value))
-        else:
-            _add(registry, given_plugin(value))
-    return registry
-
-
-def _installed(registry: Registry, without: Sequence[str]) -> Iterator[tuple[Plugin, str | None]]:
-    """Add what is installed; of each plugin why it cannot be used, None where it can."""
-    found = installed_plugins(without=without)
-    by_name: dict[str, list[Plugin]] = {}
-    for plugin in found:
-        by_name.setdefault(plugin.name, []).append(plugin)
-    for plugin in found:
-        rivals = by_name[plugin.name]
-        if len(rivals) > 1:
-            labels = " and ".join(rival.label for rival in rivals)
-            yield plugin, f"plugin '{plugin.name}' is of two packages, {labels}; remove one of them"
-            continue
+    installed = installed_plugins(without=without)
+    statuses = []
+    for plugin in installed:
+        rivals = [other.label for other in installed if other.name == plugin.name]
         try:
+            if len(rivals) > 1:
+                two = " and ".join(rivals)
+                raise PluginError(
+                    f"plugin '{plugin.name}' is of two packages, {two}; remove one of them"
+                )
             _add(registry, plugin)
         except (PluginError, SpecError) as error:
-            yield plugin, str(error)
+            registry.set_aside(plugin.name, str(error))
+            statuses.append(PluginStatus(plugin, (), str(error)))
         else:
-            yield plugin, None
+            statuses.append(PluginStatus(plugin, registry.added_by(plugin.name), None))
+    for value in plugins:
+        if not isinstance(value, str):
+            given = given_plugin(value)
+        elif not value.startswith(_WITHOUT):
+            given = module_plugin(value)
+        else:
+            continue
+        _add(registry, given)
+        statuses.append(PluginStatus(given, registry.added_by(given.name), None))
+    return registry, statuses
 
 
 def _add(registry: Registry, plugin: Plugin) -> None:

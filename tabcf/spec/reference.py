@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tabcf.contracts.definitions import Definition
 from tabcf.contracts.options import Options
+from tabcf.errors import SpecError
 from tabcf.plugin.registry import KINDS, Registry
 from tabcf.spec.records import (
     Component,
@@ -21,9 +23,9 @@ from tabcf.spec.records import (
     Train,
 )
 from tabcf.spec.shape import record_schema
-from tabcf.spec.wording import flow, nodes_at, type_in_words
+from tabcf.spec.wording import did_you_mean, flow, nodes_at, type_in_words
 
-__all__ = ["default_of", "reference_page"]
+__all__ = ["component_text", "default_of", "reference_page"]
 
 _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("The spec", "", Spec),
@@ -40,6 +42,7 @@ _KIND_TITLES: Mapping[str, str] = {
     "column": "Kinds of columns: `columns` and `entities.NAME.columns`",
     "split": "Splits: `split`",
     "schedule": "Schedules: `train.schedule`",
+    "tracker": "Trackers: `track`",
     "unknown": "Unknown values: `unknown`",
 }
 _INTRODUCTION = """\
@@ -80,6 +83,42 @@ def reference_page(registry: Registry) -> str:
     return "\n".join(parts)
 
 
+def component_text(registry: Registry, name: str) -> str:
+    """What a terminal shows of the components of a name, of whichever kinds.
+
+    Raises:
+        SpecError: There is none; names the nearest ones.
+    """
+    found = [kind for kind in KINDS if registry.has(kind, name)]
+    if not found:
+        known = sorted({n for kind in KINDS for n in registry.names(kind)})
+        hint = did_you_mean(name, known) or ";"
+        raise SpecError([f"no component named '{name}'{hint} known: {', '.join(known)}"])
+    return "\n".join("\n".join(_text(registry, kind, name)) + "\n" for kind in found)
+
+
+def _text(registry: Registry, kind: str, name: str) -> Iterator[str]:
+    full, part = registry.full_name(kind, name), registry.part(kind, name)
+    origin = registry.origin(kind, name)
+    yield f"{kind} {full} ({'built in' if origin == 'tabcf' else f'of {origin}'})"
+    if part is not None:
+        yield f"  stands for: {flow({part.name: dict(part.options)})}"
+        return
+    definition: Definition = registry.get(kind, name)
+    record = definition.options
+    yield f"  {definition.summary}"
+    if record.shorthand is not None:
+        yield f"  {definition.name}: VALUE is short for {_key(record, record.shorthand)}: VALUE"
+    for row in _rows(record):
+        yield ""
+        yield f"  {row.key}: {row.words}, {row.default.replace('`', '')}"
+        yield from wrap(row.meaning, 96, initial_indent="    ", subsequent_indent="    ")
+    if definition.example:
+        yield ""
+        yield "  example:"
+        yield from (f"    {line}" for line in definition.example.splitlines())
+
+
 def default_of(field: FieldInfo) -> Any:
     """A field's default as it would be written; `PydanticUndefined` where it is required."""
     default = field.get_default(call_default_factory=True)
@@ -96,18 +135,34 @@ def _component(definition: Definition, origin: str) -> str:
         key = _key(record, record.shorthand)
         lines += [f"Shorthand: `{definition.name}: …` fills `{key}`.", ""]
     lines += _table(record) if record.model_fields else ["No options."]
+    if definition.example:
+        lines += ["", "```yaml", definition.example, "```"]
     return "\n".join(lines) + "\n"
 
 
-def _table(record: type[Options]) -> Iterator[str]:
-    yield "| key | type | default | meaning |"
-    yield "|---|---|---|---|"
+class _Row(NamedTuple):
+    """An option in words."""
+
+    key: str
+    words: str
+    default: str
+    meaning: str
+
+
+def _rows(record: type[Options]) -> Iterator[_Row]:
     schema = record_schema(record)
     for name, field in record.model_fields.items():
         key = field.alias or name
         words = type_in_words(nodes_at(schema, (key,))) or "any value"
         meaning = " ".join((field.description or "").split())
-        cells = [f"`{key}`", words, _default_in_words(field), meaning]
+        yield _Row(key, words, _default_in_words(field), meaning)
+
+
+def _table(record: type[Options]) -> Iterator[str]:
+    yield "| key | type | default | meaning |"
+    yield "|---|---|---|---|"
+    for row in _rows(record):
+        cells = [f"`{row.key}`", row.words, row.default, row.meaning]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -57,12 +57,11 @@ class SpecColumn:
 def spec_columns(spec: Spec, registry: Registry) -> tuple[SpecColumn, ...]:
     """The spec's columns in its order, then those of plugins that they are made from.
 
-    Columns whose kind or options are wrong are left out.
-
     Raises:
-        SpecError: A reference leads nowhere, in a circle, or to another side.
+        SpecError: A kind or an option is wrong; a reference leads nowhere, in a circle, or to
+            another side.
     """
-    columns, problems = _walk(spec, registry)
+    columns, problems = _walk(spec, registry, is_checked=True)
     if problems:
         raise SpecError([f"{'.'.join(map(str, path))}: {message}" for path, message in problems])
     return columns
@@ -71,12 +70,15 @@ def spec_columns(spec: Spec, registry: Registry) -> tuple[SpecColumn, ...]:
 def column_problems(
     spec: Spec, registry: Registry
 ) -> tuple[tuple[SpecColumn, ...], list[tuple[KeyPath, str]]]:
-    """The columns whose references can be followed, and what is wrong with the others."""
-    return _walk(spec, registry)
+    """The columns whose references can be followed, and what is wrong with the others.
+
+    Columns whose kind or options are wrong are left out.
+    """
+    return _walk(spec, registry, is_checked=False)
 
 
 def _walk(
-    spec: Spec, registry: Registry
+    spec: Spec, registry: Registry, *, is_checked: bool
 ) -> tuple[tuple[SpecColumn, ...], list[tuple[KeyPath, str]]]:
     walk = _Walk(spec, registry)
     problems = []
@@ -86,6 +88,8 @@ def _walk(
         except _Refused as refused:
             problems.append((path, refused.message))
         except (SpecError, ValueError):
+            if is_checked:
+                raise
             continue  # said where its kind and options are checked
     ordered = [walk.done[key] for key in walk.declared if key in walk.done]
     ordered += [column for key, column in walk.done.items() if key not in walk.declared]
@@ -209,7 +213,7 @@ class _Walk:
         if not self._registry.has("column", name) or not self._registry.part("column", name):
             raise _Refused(self._registry.unknown_name("column", name))
         bare = name.rpartition("/")[2]
-        component = Component(name=name)
+        component = Component.model_validate(name)
         return self.column(name, bare, None, path, component, is_input=False)
 
     def _raw(self, reference: str, table: str | None) -> tuple[str, str]:
