@@ -25,11 +25,12 @@ def command(
     """Raise the learning rate step by step and print the loss at each; suggests one."""
     import pandas as pd
 
+    from tabcf.cli.session import session
     from tabcf.cli.show import show_frame
     from tabcf.inspection.plots import plot_learning_rates
     from tabcf.run.lr_find import lr_find
 
-    found = lr_find(spec, data, overrides=overrides)
+    found = lr_find(spec, data, overrides=overrides, plugins=session().plugins)
     frame = pd.DataFrame({"learning_rate": found.learning_rates, "loss": found.losses})
     if plot is not None:
         plot_learning_rates(found, plot)

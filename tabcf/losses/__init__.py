@@ -5,7 +5,18 @@ from __future__ import annotations
 from tabcf.losses.blend import Sum
 from tabcf.losses.catalogue import Softmax
 from tabcf.losses.classification import BCE, CrossEntropy
-from tabcf.losses.loss import Loss
-from tabcf.losses.regression import MAE, MSE, Huber
+from tabcf.losses.loss import Loss, weighted_mean
+from tabcf.losses.regression import MAE, MSE, Huber, NumberLoss
 
-__all__ = ["BCE", "MAE", "MSE", "CrossEntropy", "Huber", "Loss", "Softmax", "Sum"]
+__all__ = [
+    "BCE",
+    "MAE",
+    "MSE",
+    "CrossEntropy",
+    "Huber",
+    "Loss",
+    "NumberLoss",
+    "Softmax",
+    "Sum",
+    "weighted_mean",
+]

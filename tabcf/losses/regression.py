@@ -41,8 +41,8 @@ class NumberLoss(Loss):
         check_shapes(raw, target, weight, d_out=self.d_out, d_target=self.d_out)
         output = raw.view_as(target)
         if weight is None:
-            return self._compare(output, target, reduction="mean")
-        loss = self._compare(output, target, reduction="none")
+            return self.mean(output, target)
+        loss = self.compare(output, target)
         return weighted_mean(loss if loss.ndim == 1 else loss.mean(1), weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
@@ -50,9 +50,13 @@ class NumberLoss(Loss):
         value = raw * self._scale + self._center
         return {"value": value.squeeze(-1) if self.d_out == 1 else value}
 
-    def _compare(self, output: Tensor, target: Tensor, *, reduction: str) -> Tensor:
-        """The loss of each number, or their mean."""
+    def compare(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss of each number, in the shape of both; all that a subclass has to write."""
         raise NotImplementedError
+
+    def mean(self, output: Tensor, target: Tensor) -> Tensor:
+        """Their mean; overridden where one operation does both."""
+        return self.compare(output, target).mean()
 
 
 class MSE(NumberLoss):
@@ -66,8 +70,11 @@ class MSE(NumberLoss):
         tensor([5., 3.])
     """
 
-    def _compare(self, output: Tensor, target: Tensor, *, reduction: str) -> Tensor:
-        return functional.mse_loss(output, target, reduction=reduction)
+    def compare(self, output: Tensor, target: Tensor) -> Tensor:
+        return functional.mse_loss(output, target, reduction="none")
+
+    def mean(self, output: Tensor, target: Tensor) -> Tensor:
+        return functional.mse_loss(output, target)
 
 
 class MAE(NumberLoss):
@@ -79,8 +86,11 @@ class MAE(NumberLoss):
         tensor(1.5000)
     """
 
-    def _compare(self, output: Tensor, target: Tensor, *, reduction: str) -> Tensor:
-        return functional.l1_loss(output, target, reduction=reduction)
+    def compare(self, output: Tensor, target: Tensor) -> Tensor:
+        return functional.l1_loss(output, target, reduction="none")
+
+    def mean(self, output: Tensor, target: Tensor) -> Tensor:
+        return functional.l1_loss(output, target)
 
 
 class Huber(NumberLoss):
@@ -103,5 +113,8 @@ class Huber(NumberLoss):
             raise SpecError([f"loss.huber.delta: expected a positive number, got {delta}"])
         self.delta = delta
 
-    def _compare(self, output: Tensor, target: Tensor, *, reduction: str) -> Tensor:
-        return functional.huber_loss(output, target, reduction=reduction, delta=self.delta)
+    def compare(self, output: Tensor, target: Tensor) -> Tensor:
+        return functional.huber_loss(output, target, reduction="none", delta=self.delta)
+
+    def mean(self, output: Tensor, target: Tensor) -> Tensor:
+        return functional.huber_loss(output, target, delta=self.delta)
