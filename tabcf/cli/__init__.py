@@ -57,12 +57,14 @@ class _Commands(click.Group):
                 formatter.write_dl([(name, c.summary) for name, c in of_plugins.items()])
 
     def _of_plugins(self, ctx: click.Context) -> Mapping[str, CommandDefinition]:
-        """The commands of plugins; nothing heavy is imported where none is installed."""
-        from tabcf.plugin.loading import installed_plugins
+        """The commands of plugins; nothing heavy is imported where none has any."""
+        from tabcf.plugin.finding import installed_plugins, module_plugin
 
         given = (ctx.find_object(Session) or Session()).plugins
         without = [name.removeprefix("no:") for name in given if name.startswith("no:")]
-        if not installed_plugins(without=without) and len(without) == len(given):
+        plugins = installed_plugins(without=without)
+        plugins += [module_plugin(name) for name in given if not name.startswith("no:")]
+        if not any(plugin.mentions("tabcf_commands") for plugin in plugins):
             return {}
         from tabcf.cli.builtins import BuiltinCommands
         from tabcf.plugin.loading import register

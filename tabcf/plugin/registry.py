@@ -23,7 +23,7 @@ from tabcf.contracts.options import Options
 from tabcf.errors import PluginError, SpecError
 
 if TYPE_CHECKING:
-    from tabcf.plugin.loading import Plugin
+    from tabcf.plugin.finding import Plugin
 
 __all__ = ["KINDS", "EntityPart", "Part", "Registered", "Registry", "Resolved", "parse_options"]
 

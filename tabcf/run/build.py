@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.model import ColumnRows, KnowsBiases
-from tabcf.errors import SpecError
-from tabcf.plugin.registry import Registry
+from tabcf.contracts.target import TargetInfo
+from tabcf.errors import SpecError, TrainingError
+from tabcf.losses import Loss
+from tabcf.plugin.registry import Registry, Resolved
 from tabcf.run.prepare import Encoded
 from tabcf.spec.records import Spec
 from tabcf.training.objectives import CatalogueObjective, Objective, PointwiseObjective
 from tabcf.training.optimiser import AdamW, Decay, decay_groups
 
-__all__ = ["build_model", "build_objective", "build_optimiser", "device_named"]
+__all__ = [
+    "build_loss",
+    "build_model",
+    "build_objective",
+    "build_optimiser",
+    "device_named",
+    "plugins_at_work",
+]
+
+_DECODED = ("value", "probability", "probabilities", "score")
+
+
+def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
+    """A loss that was resolved, tried on two rows; `note` is added to what it raises.
+
+    Raises:
+        TrainingError: It is no loss, or does not decode what it reads.
+    """
+    name = f"loss {loss.definition.name}"
+    built = loss.definition.build(target, loss.options)
+    d_out = getattr(built, "d_out", None)
+    if not isinstance(built, nn.Module) or not isinstance(d_out, int) or d_out < 1:
+        raise TrainingError(
+            f"{name}: expected a tabcf.losses.Loss with a d_out, got {built!r}{note}"
+        )
+    loss_module = cast("Loss", built)
+    with torch.no_grad():
+        decoded = loss_module.decode(torch.zeros(2, d_out))
+    shapes = {key: tuple(value.shape) for key, value in decoded.items()}
+    if not shapes or any(k not in _DECODED or s[:1] != (2,) for k, s in shapes.items()):
+        raise TrainingError(
+            f"{name}: expected decode to give some of {', '.join(_DECODED)} with a row for each of "
+            f"2 rows, got {shapes}{note}"
+        )
+    return loss_module
+
+
+def plugins_at_work(spec: Spec, registry: Registry) -> str:
+    """A note on which plugins the model and the loss are of, for a message; often empty."""
+    found = [("model", spec.model), *([("loss", spec.loss)] if spec.loss is not None else [])]
+    notes = [
+        f"the {kind} {component.name} is of the plugin {origin}"
+        for kind, component in found
+        if (origin := registry.origin(kind, component.name)) != "tabcf"
+    ]
+    return f"; {' and '.join(notes)}" if notes else ""
 
 
 def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) -> nn.Module:

@@ -17,12 +17,19 @@ from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
-from tabcf.errors import SpecError
+from tabcf.errors import SpecError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import Trained
-from tabcf.run.build import build_model, build_objective, build_optimiser, device_named
+from tabcf.run.build import (
+    build_loss,
+    build_model,
+    build_objective,
+    build_optimiser,
+    device_named,
+    plugins_at_work,
+)
 from tabcf.run.prepare import (
     TEST,
     TRAIN,
@@ -160,7 +167,8 @@ def _train(
     rng = Generator().manual_seed(spec.seed)
     with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
         torch.manual_seed(spec.seed)
-        loss_module = loss.definition.build(encoded.target, loss.options).to(device)
+        loss_module = build_loss(loss, encoded.target, note=plugins_at_work(spec, registry))
+        loss_module = loss_module.to(device)
         model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
         trained = Trained(
             encoded.encoder, model, loss_module, encoded.target, encoded.past, spec.seed
@@ -203,6 +211,8 @@ def _train(
                 on_epoch=on_epoch,
                 on_step=progress.step,
             )
+        except TrainingError as error:
+            raise TrainingError(f"{error}{plugins_at_work(spec, registry)}") from None
         finally:
             progress.stop()
     if policy.mean_strength is not None:

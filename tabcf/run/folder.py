@@ -33,6 +33,7 @@ from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
 from tabcf.recommend.trained import History, Past, Trained
+from tabcf.run.build import build_loss
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
 from tabcf.run.prepare import column_plans, resolve_loss
 from tabcf.run.registry import compose_registry
@@ -196,7 +197,7 @@ def load(
     loss = resolve_loss(spec, registry, target)
     definition, options, *_ = registry.resolve("model", spec.model)
     with torch.random.fork_rng(devices=[]):
-        loss_module = loss.definition.build(target, loss.options)
+        loss_module = build_loss(loss, target)
         model = definition.build(encoder.layout, target, int(loss_module.d_out), options)
     weights = load_file(folder / "weights.safetensors")
     for prefix, module in (("model.", model), ("loss.", loss_module)):

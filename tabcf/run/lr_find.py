@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from tabcf.errors import SpecError
-from tabcf.run.build import build_model, build_objective, build_optimiser
+from tabcf.run.build import build_loss, build_model, build_objective, build_optimiser
 from tabcf.run.prepare import TRAIN, encode_split, load_events, resolve_loss
 from tabcf.run.registry import compose_registry
 from tabcf.run.unknown import unknown_policy
@@ -47,7 +47,7 @@ def lr_find(
     encoded = encode_split(document.spec, registry, events, TRAIN)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(document.spec.seed)
-        loss_module = loss.definition.build(encoded.target, loss.options)
+        loss_module = build_loss(loss, encoded.target)
         model = build_model(document.spec, registry, encoded, int(loss_module.d_out))
         objective = build_objective(
             document.spec,

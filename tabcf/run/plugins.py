@@ -8,7 +8,7 @@ from typing import Any
 
 from tabcf.contracts.definitions import Definition
 from tabcf.errors import PluginError, SpecError
-from tabcf.plugin.loading import Plugin
+from tabcf.plugin.finding import Plugin
 from tabcf.plugin.registry import Registry
 from tabcf.run.registry import PluginStatus, survey_plugins
 from tabcf.spec.components import components

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tabcf.errors import PluginError, SpecError
-from tabcf.plugin.loading import (
-    Plugin,
-    given_plugin,
-    installed_plugins,
-    load,
-    module_plugin,
-    register,
-)
+from tabcf.plugin.finding import Plugin, given_plugin, installed_plugins, module_plugin
+from tabcf.plugin.loading import load, register
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins import builtin_registry
 from tabcf.spec.yaml_plugin import add_yaml_plugin, read_yaml_plugin

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tabcf.contracts.definitions import LossDefinition, MetricDefinition, ModelDefinition
+from tabcf.contracts.tables import EVENT
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.spec.columns import column_clashes, missing_columns
 from tabcf.spec.document import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.records import Component, Spec, Target
+from tabcf.spec.references import column_problems
 
 __all__ = ["check", "possible_kinds"]
 
@@ -183,17 +185,48 @@ def _catalogue(draft: _Draft) -> Said:
         return
     if not loss.targets & possible_kinds(draft.spec.target):
         return  # said by the check of loss and target
-    others = draft.spec.entities.keys() - _ROLES
-    if draft.spec.columns or others:
-        held = "`columns`" if draft.spec.columns else f"the entity {_listed(others)}"
+    columns = column_problems(draft.spec, draft.registry)[0]
+    of_events = [f"`{column.key}`" for column in columns if column.table == EVENT]
+    of_events += [f"the entity {name}" for name in sorted(draft.spec.entities.keys() - _ROLES)]
+    if of_events:
         yield (
             ("loss",),
             (
                 f"{loss.name} scores a user's whole catalogue at once, and an item that nobody "
-                f"chose has no event to take {held} from; leave that out, or move what "
-                "belongs to a user or an item into `entities`"
+                f"chose has no event to take {_listed(of_events)} from; leave that out, or take "
+                "columns that belong to a user or an item"
             ),
         )
+    for column in columns:
+        if column.definition.own is not None:
+            yield (
+                column.path,
+                (
+                    f"`{column.key}` holds the very items that {loss.name} asks for, all of a "
+                    "user's at once; take a loss of single events, or leave the column out"
+                ),
+            )
+
+
+def _pair_columns(draft: _Draft) -> Said:
+    """A column made from the item's and other columns differs from item to item."""
+    ranking = [
+        component.name
+        for component in draft.spec.metrics or ()
+        if getattr(draft.definition("metric", component), "is_ranking", False)
+    ]
+    if draft.spec.target.implicit is not None and draft.spec.metrics is None:
+        ranking = ["the default of an implicit target"]
+    for column in column_problems(draft.spec, draft.registry)[0]:
+        if column.table == EVENT and "item" in column.tables and ranking:
+            yield (
+                column.path,
+                (
+                    f"`{column.key}` is made from the item's columns among others, and lists are "
+                    f"asked for by a metric ({_listed(ranking)}), for which each item would need "
+                    "its own; such a column goes with metrics of predictions"
+                ),
+            )
 
 
 def _single_output(draft: _Draft) -> Said:
@@ -285,6 +318,7 @@ _RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (
     (_metric_needs, ("metrics", "entities")),
     (_closed_form, ("model", "loss")),
     (_catalogue, ("loss", "target", "columns", "entities")),
+    (_pair_columns, ("columns", "entities", "metrics", "target")),
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),
     (_duplicates, ("duplicates", "entities")),

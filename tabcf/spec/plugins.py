@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tabcf.errors import PluginError, SpecError
-from tabcf.plugin.loading import Plugin
+from tabcf.plugin.finding import Plugin
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import components
 from tabcf.spec.places import Problem

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from tabcf.contracts.options import Options
 from tabcf.errors import PluginError, SpecError
-from tabcf.plugin.loading import Plugin
+from tabcf.plugin.finding import Plugin
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import Place, components
 from tabcf.spec.document import read_document

@@ -69,7 +69,8 @@ def train(
     Ctrl-C ends the training after the step at hand and keeps the weights reached.
 
     Raises:
-        TrainingError: The loss is no longer finite; says at which epoch and step.
+        TrainingError: The loss is no single number, or no longer finite; says at which epoch and
+            step.
     """
     training = Training()
     n_steps = max(objective.n_steps, 1)
@@ -83,6 +84,11 @@ def train(
             for step, batch in enumerate(objective.epoch(rng)):
                 factor, beta = schedule((epoch - 1 + step / n_steps) / epochs)
                 loss = objective.loss(batch)
+                if loss.numel() != 1:
+                    raise TrainingError(
+                        f"expected the loss of a batch as a single number, got the shape "
+                        f"{tuple(loss.shape)}"
+                    )
                 value = loss.item()
                 if not math.isfinite(value):
                     raise TrainingError(_not_finite(value, epoch, step + 1, learning_rate * factor))

@@ -472,8 +472,8 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         {TARGET: "{implicit: {}}", "loss: mse": "loss: softmax"},
         [
             "17:7: loss: softmax scores a user's whole catalogue at once, and an item that "
-            "nobody chose has no event to take `columns` from; leave that out, or move what "
-            "belongs to a user or an item into `entities`",
+            "nobody chose has no event to take `weekday` from; leave that out, or take columns "
+            "that belong to a user or an item",
         ],
     ),
     (
