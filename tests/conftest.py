@@ -1,4 +1,4 @@
-"""What holds for every test: no network unless marked for it, one torch thread, no time limits."""
+"""What holds for every test: no network unless marked for it, no plugins, no time limits."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(socket.socket, "connect", connect_nearby)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+
+
+@pytest.fixture(autouse=True)
+def _no_installed_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out whatever plugins are installed; a test that needs them deletes the variable."""
+    monkeypatch.setenv("TABCF_PLUGINS", "")

@@ -16,8 +16,6 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
-    ScheduleDefinition,
-    SplitDefinition,
     TrackerDefinition,
 )
 
@@ -49,16 +47,6 @@ class Hooks:
     @_hookspec
     def tabcf_models(self) -> Iterable[ModelDefinition]:
         """Models, for `model:`."""
-        raise NotImplementedError
-
-    @_hookspec
-    def tabcf_schedules(self) -> Iterable[ScheduleDefinition]:
-        """Schedules of the learning rate, for `train.schedule:`."""
-        raise NotImplementedError
-
-    @_hookspec
-    def tabcf_splits(self) -> Iterable[SplitDefinition]:
-        """Splits, for `split:`."""
         raise NotImplementedError
 
     @_hookspec

@@ -9,8 +9,6 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
-    ScheduleDefinition,
-    SplitDefinition,
 )
 from tabcf.plugin.hooks import hookimpl
 from tabcf.plugin.loading import register
@@ -44,19 +42,12 @@ class _Builtins:
     def tabcf_models(self) -> Iterable[ModelDefinition]:
         return MODELS
 
-    @hookimpl
-    def tabcf_schedules(self) -> Iterable[ScheduleDefinition]:
-        return SCHEDULES
-
-    @hookimpl
-    def tabcf_splits(self) -> Iterable[SplitDefinition]:
-        return SPLITS
-
 
 def builtin_registry() -> Registry:
     """A new registry with everything that comes with tabcf, and no plugin."""
     registry = Registry()
     register(registry, None, _Builtins())
-    # Policies for unknown values are part of training and have no hook.
-    registry.add(UNKNOWN, origin="tabcf")
+    # Schedules, splits and policies for unknown values have no hook: no plugin has needed one.
+    for definitions in (SCHEDULES, SPLITS, UNKNOWN):
+        registry.add(definitions, origin="tabcf")
     return registry

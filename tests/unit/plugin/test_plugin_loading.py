@@ -145,6 +145,7 @@ def test_a_broken_installed_plugin_is_set_aside_and_named(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nightmare\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[tabcf]\nnightmare = nightmare\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("TABCF_PLUGINS")
     registry = compose_registry()
     with pytest.raises(SpecError, match=r"plugin nightmare 1\.0 cannot be imported: Runtime"):
         registry.get("loss", "bprr")
