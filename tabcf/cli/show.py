@@ -28,6 +28,7 @@ def show_frame(frame: pd.DataFrame, style: str | None = None, *, title: str | No
     if style == "csv":
         click.echo(frame.to_csv(index=False), nl=False)
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
@@ -35,7 +36,7 @@ def show_frame(frame: pd.DataFrame, style: str | None = None, *, title: str | No
         is_number = frame[name].dtype.kind in "iuf"
         table.add_column(str(name), justify="right" if is_number else "left")
     for row in frame.itertuples(index=False):
-        table.add_row(*(_text(value) for value in row))
+        table.add_row(*(escape(_text(value)) for value in row))
     _console().print(table)
 
 

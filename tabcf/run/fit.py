@@ -46,6 +46,7 @@ from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
 from tabcf.run.unknown import unknown_policy, write_mean_rows
+from tabcf.spec.defaults import DEFAULT_METRICS
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Component, Spec
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
@@ -237,16 +238,9 @@ def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple
     Raises:
         SpecError: A metric says nothing about a target of this kind.
     """
-    defaults: dict[str, list[Any]] = {
-        "regression": ["rmse", "mae"],
-        "rating": ["rmse", "mae"],
-        "binary": ["auc", "log_loss", "accuracy"],
-        "classes": ["accuracy", "log_loss"],
-        "implicit": [{"ndcg": 10}, {"recall": 10}],
-    }
     components = spec.metrics
     if components is None:
-        components = tuple(Component.model_validate(name) for name in defaults[target.kind])
+        components = tuple(Component.model_validate(m) for m in DEFAULT_METRICS[target.kind])
     metrics = []
     for component in components:
         definition, options, *_ = registry.resolve("metric", component)

@@ -27,6 +27,7 @@ from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import History, Past
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
+from tabcf.spec.defaults import DEFAULT_LOSS
 from tabcf.spec.records import Component, Spec
 from tabcf.spec.references import spec_columns
 
@@ -235,14 +236,8 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
                 f"can: {', '.join(fitting)}"
             ]
         )
-    default = {
-        "regression": "mse",
-        "rating": "mse",
-        "binary": "bce",
-        "classes": "cross_entropy",
-        "implicit": "softmax",
-    }[target.kind]
-    loss = registry.resolve("loss", spec.loss or Component.model_validate(default))
+    default = Component.model_validate(DEFAULT_LOSS[target.kind])
+    loss = registry.resolve("loss", spec.loss or default)
     definition: LossDefinition = loss.definition
     if target.kind not in definition.targets:
         fitting = [

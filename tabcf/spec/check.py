@@ -15,12 +15,13 @@ from tabcf.contracts.tables import EVENT
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.spec.columns import column_clashes, missing_columns
+from tabcf.spec.defaults import possible_kinds
 from tabcf.spec.document import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.records import Component, Spec, Target
 from tabcf.spec.references import column_problems
 
-__all__ = ["check", "possible_kinds"]
+__all__ = ["check"]
 
 Said = Iterator[tuple[KeyPath, str]]
 
@@ -55,17 +56,6 @@ class _Draft:
         """The names of a kind's definitions that fit, for a hint."""
         names = self.registry.names(kind)
         return ", ".join(n for n in names if fits(self.registry.get(kind, n))) or "none"
-
-
-def possible_kinds(target: Target) -> frozenset[str]:
-    """The kinds of target that a spec leaves open; the data decide between them."""
-    if target.implicit is not None:
-        return frozenset({"implicit"})
-    if target.levels is not None:
-        return frozenset({"rating"})
-    if target.columns is not None:
-        return frozenset({"regression"})
-    return frozenset({"regression", "binary", "classes"})
 
 
 def check(

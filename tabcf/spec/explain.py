@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tabcf.contracts.options import Options
+from tabcf.contracts.target import TargetKind
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import kind_at, name_and_options
+from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, possible_kinds
 from tabcf.spec.document import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.read import SpecDocument
-from tabcf.spec.records import Component
+from tabcf.spec.records import Component, Spec
+from tabcf.spec.wording import flow
 
 __all__ = ["Explained", "explain"]
 
@@ -31,10 +34,33 @@ class Explained(NamedTuple):
 def explain(document: SpecDocument, registry: Registry) -> list[Explained]:
     """Every effective value of a spec in the grammar's order, its components' options included.
 
-    Defaults that depend on the data, such as the loss, show as None.
+    Where the data decide on a default, its value lists what they decide between.
     """
     explainer = _Explainer(document, registry)
-    return list(explainer.rows(document.spec, document.tree, (), ()))
+    rows = explainer.rows(document.spec, document.tree, (), ())
+    defaults = {"loss": _default_loss(document.spec), "metrics": _default_metrics(document.spec)}
+    return [
+        row._replace(value=defaults[row.path])
+        if row.path in defaults and row.value is None
+        else row
+        for row in rows
+    ]
+
+
+def _kinds(spec: Spec) -> list[TargetKind]:
+    """The kinds of target that the data decide between, in the order of the defaults."""
+    return [kind for kind in DEFAULT_LOSS if kind in possible_kinds(spec.target)]
+
+
+def _default_loss(spec: Spec) -> Any:
+    """The loss by default, or those that the data decide between."""
+    losses = [DEFAULT_LOSS[kind] for kind in _kinds(spec)]
+    return losses[0] if len(losses) == 1 else f"by the target's values: {', '.join(losses)}"
+
+
+def _default_metrics(spec: Spec) -> Any:
+    metrics = [flow(list(DEFAULT_METRICS[kind])) for kind in _kinds(spec)]
+    return metrics[0] if len(metrics) == 1 else f"by the target's values: {', '.join(metrics)}"
 
 
 class _Explainer:

@@ -25,7 +25,7 @@ from tabcf.spec.records import (
 from tabcf.spec.shape import record_schema
 from tabcf.spec.wording import did_you_mean, flow, nodes_at, type_in_words
 
-__all__ = ["component_text", "default_of", "reference_page"]
+__all__ = ["component_text", "default_of", "example_of", "reference_page"]
 
 _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("The spec", "", Spec),
@@ -79,7 +79,7 @@ def reference_page(registry: Registry) -> str:
     for kind in KINDS:
         parts.append(f"## {_KIND_TITLES.get(kind, kind.capitalize())}\n")
         for name in registry.names(kind):
-            parts.append(_component(registry.get(kind, name), registry.origin(kind, name)))
+            parts.append(_component(kind, registry.get(kind, name), registry.origin(kind, name)))
     return "\n".join(parts)
 
 
@@ -113,10 +113,9 @@ def _text(registry: Registry, kind: str, name: str) -> Iterator[str]:
         yield ""
         yield f"  {row.key}: {row.words}, {row.default.replace('`', '')}"
         yield from wrap(row.meaning, 96, initial_indent="    ", subsequent_indent="    ")
-    if definition.example:
-        yield ""
-        yield "  example:"
-        yield from (f"    {line}" for line in definition.example.splitlines())
+    yield ""
+    yield "  example:"
+    yield from (f"    {line}" for line in example_of(kind, definition).splitlines())
 
 
 def default_of(field: FieldInfo) -> Any:
@@ -127,7 +126,18 @@ def default_of(field: FieldInfo) -> Any:
     return default
 
 
-def _component(definition: Definition, origin: str) -> str:
+def example_of(kind: str, definition: Definition) -> str:
+    """A component as a spec has it, its key included; columns give their key themselves."""
+    example = definition.example or definition.name
+    if kind == "column":
+        return example
+    key = {"metric": "metrics", "schedule": "train", "tracker": "track"}.get(kind, kind)
+    if key in ("metrics", "track"):
+        example = f"[{example}]"
+    return f"train: {{schedule: {example}}}" if key == "train" else f"{key}: {example}"
+
+
+def _component(kind: str, definition: Definition, origin: str) -> str:
     record = definition.options
     by = "" if origin == "tabcf" else f" (from {origin})"
     lines = [f"### `{definition.name}`{by}", "", definition.summary, ""]
@@ -135,8 +145,7 @@ def _component(definition: Definition, origin: str) -> str:
         key = _key(record, record.shorthand)
         lines += [f"Shorthand: `{definition.name}: …` fills `{key}`.", ""]
     lines += _table(record) if record.model_fields else ["No options."]
-    if definition.example:
-        lines += ["", "```yaml", definition.example, "```"]
+    lines += ["", "```yaml", example_of(kind, definition), "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -170,6 +170,7 @@ LOSSES = (
     ),
     LossDefinition(
         name="huber",
+        example="{huber: {delta: 0.5}}",
         options=HuberOptions,
         summary="Squared error near zero, absolute error beyond delta.",
         targets=_NUMBERS,
@@ -184,6 +185,7 @@ LOSSES = (
     ),
     LossDefinition(
         name="cross_entropy",
+        example="{cross_entropy: {label_smoothing: 0.1}}",
         options=CrossEntropyOptions,
         summary="Cross-entropy over classes; over a rating's levels it predicts the expectation.",
         targets=frozenset({"classes", "binary", "rating"}),
@@ -191,6 +193,7 @@ LOSSES = (
     ),
     LossDefinition(
         name="softmax",
+        example="{softmax: {reduction: user}}",
         options=SoftmaxOptions,
         summary="Cross-entropy of a user's items over the whole catalogue.",
         targets=frozenset({"implicit"}),

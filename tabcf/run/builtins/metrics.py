@@ -88,6 +88,7 @@ def _ranking(name: str, summary: str) -> MetricDefinition:
         name=name,
         options=AtK,
         summary=summary,
+        example=f"{{{name}: 10}}",
         targets=_RANKED,
         build=_of_lists(name),
         is_ranking=True,

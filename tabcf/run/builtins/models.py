@@ -234,6 +234,7 @@ def _solve(model: Any, problem: FitProblem, options: Any, rng: Generator) -> Non
 MODELS = (
     ModelDefinition(
         name="tabular",
+        example="{tabular: {layers: [200, 100], widths: {city: 8}}}",
         options=MLPOptions,
         summary="Embed each categorical column, join the numbers, and a multi-layer perceptron.",
         targets=_ALL - {"implicit"},
@@ -241,6 +242,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="embedding_nn",
+        example="{embedding_nn: {layers: [100, 50], y_range: [0, 5.5]}}",
         options=EmbeddingNNOptions,
         summary="The tabular model over users and items, with fast scores for all items.",
         targets=_ALL,
@@ -249,6 +251,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="dot_product",
+        example="{dot_product: {factors: 50, y_range: [0, 5.5]}}",
         options=DotProductOptions,
         summary="The product of user's and item's vectors; with more columns, of all pairs.",
         targets=_ONE_NUMBER,
@@ -259,6 +262,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="dot_product_bias",
+        example="{dot_product_bias: {factors: 50, y_range: [0, 5.5]}}",
         options=DotProductOptions,
         summary="The dot product with a bias for each value: a factorisation machine.",
         targets=_ONE_NUMBER,
@@ -269,6 +273,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="collab_nn",
+        example="{collab_nn: {n_hidden: 100, y_range: [0, 5.5]}}",
         options=CollabNNOptions,
         summary="The fastai book's small network over two embeddings of unequal width.",
         targets=_ALL,
@@ -286,6 +291,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="bias",
+        example="{bias: {damping_user: 5, damping_item: 5}}",
         options=BiasOptions,
         summary="Baseline: mean + user bias + item bias.",
         targets=frozenset({"regression", "rating"}),
@@ -306,6 +312,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="ease",
+        example="{ease: 200}",
         options=EASEOptions,
         summary="Linear item-to-item model in closed form, a strong ranker.",
         targets=frozenset({"implicit"}),

@@ -71,12 +71,14 @@ def _constant(options: NoOptions) -> Any:
 SCHEDULES = (
     ScheduleDefinition(
         name="one_cycle",
+        example="{one_cycle: {warmup: 0.25}}",
         options=OneCycleOptions,
         summary="Up to the peak and down again by cosines, momentum against it, as in fastai.",
         build=_one_cycle,
     ),
     ScheduleDefinition(
         name="cosine",
+        example="{cosine: {warmup: 0.1}}",
         options=CosineOptions,
         summary="An optional warm-up, then down by a half cosine.",
         build=_cosine,
@@ -89,11 +91,13 @@ SCHEDULES = (
 UNKNOWN = (
     UnknownDefinition(
         name="mean",
+        example="{mean: {strength: 10}}",
         options=MeanOptions,
         summary="The count-weighted mean vector and bias, written after the fit.",
     ),
     UnknownDefinition(
         name="masked",
+        example="{masked: 0.1}",
         options=MaskedOptions,
         summary="A vector trained by hiding a share of known values.",
     ),

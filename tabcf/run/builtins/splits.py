@@ -185,48 +185,65 @@ def _role(roles: _Roles, role: str, split: str) -> str:
 
 
 SPLITS = (
-    SplitDefinition(name="random", options=Shares, summary="Rows at random.", assign=_random),
+    SplitDefinition(
+        name="random",
+        example="{random: {valid: 0.1, test: 0.1}}",
+        options=Shares,
+        summary="Rows at random.",
+        assign=_random,
+    ),
     SplitDefinition(
         name="stratified",
+        example="{stratified: {test: 0.2}}",
         options=StratifiedOptions,
         summary="Rows at random, with equal shares of each value of a column.",
         assign=_stratified,
     ),
     SplitDefinition(
         name="time",
+        example="{time: timestamp}",
         options=TimeOptions,
         summary="The newest rows test: what a model meets once it is in use.",
         assign=_time,
     ),
     SplitDefinition(
         name="leave_last_out",
+        example="{leave_last_out: {column: timestamp}}",
         options=LeaveLastOutOptions,
         summary="Each user's last events test.",
         assign=_leave_last_out,
     ),
     SplitDefinition(
-        name="kfold", options=KFoldOptions, summary="One of k random folds tests.", assign=_kfold
+        name="kfold",
+        example="{kfold: {k: 5, fold: 1}}",
+        options=KFoldOptions,
+        summary="One of k random folds tests.",
+        assign=_kfold,
     ),
     SplitDefinition(
         name="official",
+        example="{official: u1}",
         options=OfficialOptions,
         summary="A published fold of MovieLens-100K.",
         assign=_official,
     ),
     SplitDefinition(
         name="labels",
+        example="{labels: part}",
         options=LabelsOptions,
         summary="A column says train, valid or test.",
         assign=_labels,
     ),
     SplitDefinition(
         name="files",
+        example="{files: {valid: valid.csv, test: test.csv}}",
         options=FilesOptions,
         summary="Validation and test rows come in files of their own.",
         assign=_files,
     ),
     SplitDefinition(
         name="cold",
+        example="{cold: user}",
         options=ColdOptions,
         summary="Whole users or items are held out.",
         assign=_cold,

@@ -49,7 +49,7 @@ def rows(
         ("model.embedding_nn.widths.item", 102, "movies.yaml:16"),
         ("model.embedding_nn.dropout", 0.0, "default"),
         ("loss", "mse", "movies.yaml:17"),
-        ("metrics", None, "default"),
+        ("metrics", "[rmse, mae]", "default"),
         ("plugins", [], "default"),
         ("split.random.test", 0.1, "movies.yaml:18"),
         ("train.learning_rate", 0.02, "movies.yaml:19"),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tabcf.errors import SpecError
 from tabcf.plugin.registry import KINDS, Registry
+from tabcf.run.builtins import builtin_registry
+from tabcf.spec.components import components
+from tabcf.spec.document import parse_document
+from tabcf.spec.options import component_problems
 from tabcf.spec.records import EarlyStopping, Entity, Implicit, Spec, Target, Train
-from tabcf.spec.reference import reference_page
+from tabcf.spec.reference import component_text, example_of, reference_page
 
 
 @pytest.fixture
@@ -61,3 +66,27 @@ def test_tables_are_whole(page: str) -> None:
     for line in page.splitlines():
         if line.startswith("|"):
             assert line.replace("\\|", "").count("|") == 5, line
+
+
+def test_the_example_of_every_builtin_component_is_right() -> None:
+    """As the reference shows it: below the component's key, in a spec."""
+    registry = builtin_registry()
+    for kind, registered in registry:
+        example = example_of(kind, registered.definition)
+        tree = parse_document(example, "example").tree
+        tree = {"columns": tree} if kind == "column" else tree
+        (place,) = components(tree)
+        assert place.kind == kind
+        assert place.name == registered.definition.name
+        assert [*component_problems(place, registry)] == [], example
+
+
+def test_a_terminal_shows_every_component() -> None:
+    registry = builtin_registry()
+    for kind, registered in registry:
+        text = component_text(registry, registered.definition.name)
+        assert f"{kind} {registered.definition.name} (built in)" in text
+        assert registered.definition.summary in text
+        assert "example:" in text
+    with pytest.raises(SpecError, match="no component named 'hubr'; did you mean 'huber'"):
+        component_text(registry, "hubr")
