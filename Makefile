@@ -10,6 +10,9 @@ TORCH_INDEX ?=
 # More arguments for pytest, such as ARGS="-k splits" or ARGS="-m 'not network'"
 ARGS ?=
 
+# The plugins that come with tabcf, each a package of its own
+PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
+
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 DOCS := $(VENV)/.docs
@@ -78,8 +81,9 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(DEV): $(RUNTIME)
+$(DEV): $(RUNTIME) $(wildcard plugins/*/pyproject.toml)
 	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install -c constraints.txt $(addprefix -e ,$(PLUGINS))
 	@touch $@
 
 $(DOCS): $(RUNTIME)

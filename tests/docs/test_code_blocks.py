@@ -24,6 +24,13 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def files(page: Path) -> dict[str, str]:
+    """The blocks with a title: files, by their names."""
+    text = page.read_text(encoding="utf-8")
+    titled = r'^```\w+ title="([^"]+)"\n(.*?)^```$'
+    return dict(re.findall(titled, text, flags=re.MULTILINE | re.DOTALL))
+
+
 def specs() -> Iterator[object]:
     """The YAML blocks that are a whole spec."""
     for page in PAGES:
@@ -36,7 +43,9 @@ def pages_with(language: str) -> Iterator[object]:
     for page in PAGES:
         code = "\n".join(blocks(page, language))
         if code:
-            marks = [pytest.mark.network] if "examples/" in code or "builtin:" in code else []
+            all_code = "\n".join([code, *files(page).values()])
+            is_fetched = "examples/" in all_code or "builtin:" in all_code
+            marks = [pytest.mark.network] if is_fetched else []
             yield pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
 
 
@@ -62,7 +71,9 @@ def test_python_blocks_of_a_page_run_in_order(page: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", [*pages_with("console")])
 def test_commands_of_a_page_run_in_order(page: Path, folder: Path) -> None:
-    """All but those of make."""
+    """All but those of make, in a folder that has the page's files."""
+    for name, content in files(page).items():
+        (folder / name).write_text(content, encoding="utf-8")
     for line in "".join(blocks(page, "console")).splitlines():
         program, *arguments = shlex.split(line, comments=True)
         assert program in ("make", "tabcf")

@@ -1,0 +1,1 @@
+"""Parts of the day and the year; all of it is in plugin.yaml."""

@@ -1,0 +1,1 @@
+"""What users did before; all of it is in plugin.yaml."""

@@ -1,0 +1,184 @@
+"""What every loss must do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from tabcf.contracts.definitions import LossDefinition
+from tabcf.contracts.inputs import Bag
+from tabcf.contracts.target import TargetKind
+from tabcf.losses import Loss
+from tabcf.plugin.registry import parse_options
+from tabcf.testing.targets import N_ITEMS, positives, target_of, target_rows
+
+__all__ = ["LossContract"]
+
+
+class _Case(NamedTuple):
+    """A loss of one kind of target, with a batch."""
+
+    name: str
+    loss: Loss
+    raw: Tensor
+    target: Any
+
+
+class LossContract:
+    """Subclass it with a `definition` and, where they are needed, `options` as in YAML."""
+
+    definition: ClassVar[LossDefinition]
+    options: ClassVar[Any] = {}
+    n_rows: ClassVar[int] = 12
+
+    def test_it_is_a_finite_number(self) -> None:
+        for case in self._cases():
+            value = case.loss(case.raw, case.target)
+            assert value.ndim == 0, f"{case.name}: shape {tuple(value.shape)}, expected a number"
+            assert torch.isfinite(value), f"{case.name}: {value}"
+
+    def test_it_is_finite_for_extreme_outputs(self) -> None:
+        for case in self._cases():
+            for factor in (0.0, 1e3, -1e3):
+                raw = (case.raw.sign() * factor).requires_grad_()
+                value = case.loss(raw, case.target)
+                value.backward()
+                assert torch.isfinite(value), f"{case.name}: {value} for outputs of {factor:g}"
+                assert raw.grad is not None
+                assert torch.isfinite(raw.grad).all(), f"{case.name}: gradient at {factor:g}"
+
+    def test_every_output_has_a_gradient(self) -> None:
+        for case in self._cases():
+            raw = case.raw.clone().requires_grad_()
+            case.loss(raw, case.target).backward()
+            assert raw.grad is not None, f"{case.name}: no gradient"
+            assert torch.isfinite(raw.grad).all(), f"{case.name}: {raw.grad}"
+            assert raw.grad.abs().sum() > 0, f"{case.name}: the gradient is 0"
+            for name, parameter in case.loss.named_parameters():
+                assert parameter.grad is not None, f"{case.name}: {name} has no gradient"
+
+    def test_its_gradient_is_the_slope(self) -> None:
+        """Against a central difference, in double precision."""
+        for case in self._cases():
+            loss = case.loss.double()
+            target = case.target.double() if _is_float(case.target) else case.target
+            raw = case.raw.double().requires_grad_()
+            loss(raw, target).backward()
+            assert raw.grad is not None
+            step = torch.randn(raw.shape, generator=_rng(3), dtype=torch.float64)
+            with torch.no_grad():
+                above = loss(raw + 1e-5 * step, target)
+                below = loss(raw - 1e-5 * step, target)
+            slope = (raw.grad * step).sum()
+            expected = (above - below) / 2e-5
+            assert torch.allclose(slope, expected, rtol=1e-3, atol=1e-6), (
+                f"{case.name}: gradient {slope:g}, slope {expected:g}"
+            )
+
+    def test_one_row_is_a_batch(self) -> None:
+        for case in self._cases(n=1):
+            assert torch.isfinite(case.loss(case.raw, case.target)), case.name
+
+    def test_the_order_of_rows_says_nothing(self) -> None:
+        for case in self._cases():
+            order = torch.randperm(len(case.raw), generator=_rng(1))
+            one = case.loss(case.raw, case.target)
+            two = case.loss(case.raw[order], _taken(case.target, order))
+            assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
+
+    def test_equal_weights_say_nothing(self) -> None:
+        for case in self._cases():
+            ones = torch.full((len(case.raw),), 2.0)
+            one, two = case.loss(case.raw, case.target), case.loss(case.raw, case.target, ones)
+            assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
+
+    def test_a_row_of_weight_zero_is_not_there(self) -> None:
+        for case in self._cases():
+            weight = torch.ones(len(case.raw))
+            weight[::3] = 0
+            kept = torch.nonzero(weight).squeeze(1)
+            one = case.loss(case.raw, case.target, weight)
+            two = case.loss(case.raw[kept], _taken(case.target, kept))
+            assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
+
+    def test_it_decodes_any_leading_shape(self) -> None:
+        for case in self._cases():
+            width = case.loss.d_out
+            raw = torch.randn(2, 3, width, generator=_rng(2))
+            flat = case.loss.decode(raw.view(6, width))
+            deep = case.loss.decode(raw)
+            assert flat, f"{case.name}: decode gives nothing"
+            assert flat.keys() == deep.keys()
+            for key, value in deep.items():
+                assert value.shape[:2] == (2, 3), f"{case.name}: {key} {tuple(value.shape)}"
+                assert torch.isfinite(value).all(), f"{case.name}: {key}"
+                same = torch.allclose(value.reshape(6, -1), flat[key].reshape(6, -1))
+                assert same, f"{case.name}: {key} depends on the leading shape"
+
+    def test_it_is_saved_and_loaded(self) -> None:
+        for one, two in zip(self._cases(), self._cases(), strict=True):
+            with torch.no_grad():
+                for parameter in one.loss.parameters():
+                    parameter.add_(0.1)
+            two.loss.load_state_dict(one.loss.state_dict())
+            first, second = one.loss(one.raw, one.target), two.loss(two.raw, two.target)
+            assert torch.equal(first, second), f"{one.name}: {first}, {second}"
+
+    def test_it_is_the_same_twice(self) -> None:
+        for case in self._cases():
+            one, two = case.loss(case.raw, case.target), case.loss(case.raw, case.target)
+            assert torch.equal(one, two), f"{case.name}: {one}, then {two}"
+
+    def test_a_step_against_the_gradient_lowers_it(self) -> None:
+        for case in self._cases():
+            raw = case.raw.clone().requires_grad_()
+            before = case.loss(raw, case.target)
+            before.backward()
+            assert raw.grad is not None
+            step = raw.grad * (1e-3 / raw.grad.norm())
+            after = case.loss(raw.detach() - step, case.target)
+            assert after < before, f"{case.name}: {before} rises to {after}"
+
+    def _cases(self, *, n: int | None = None) -> Iterator[_Case]:
+        n = n or self.n_rows
+        options = parse_options(self.definition.options, _as_mapping(self.options))
+        for kind in sorted(self.definition.targets):
+            target = target_of(kind)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                loss = self.definition.build(target, options)
+            name = f"loss {self.definition.name} of {kind}"
+            assert isinstance(loss, Loss), f"{name}: {loss!r} is no tabcf.losses.Loss"
+            assert loss.d_out >= 1, f"{name}: d_out {loss.d_out}"
+            yield _Case(name, loss, *self._batch(kind, loss, n))
+
+    def _batch(self, kind: TargetKind, loss: Loss, n: int) -> tuple[Tensor, Any]:
+        rng = _rng(0)
+        if self.definition.form == "catalogue":
+            return torch.randn(n, N_ITEMS, generator=rng), positives(n, rng)
+        return torch.randn(n, loss.d_out, generator=rng), target_rows(kind, n, rng)
+
+
+def _rng(seed: int) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def _as_mapping(options: Any) -> dict[str, Any]:
+    return dict(options) if isinstance(options, dict) else {"": options}
+
+
+def _is_float(target: Any) -> bool:
+    return isinstance(target, Tensor) and target.is_floating_point()
+
+
+def _taken(target: Any, rows: Tensor) -> Any:
+    """Rows of a target, in that order."""
+    if not isinstance(target, Bag):
+        return target[rows]
+    ends = torch.cat([target.offsets[1:], torch.tensor([len(target.values)])])
+    parts = [target.values[target.offsets[row] : ends[row]] for row in rows]
+    lengths = torch.tensor([len(part) for part in parts])
+    return Bag(torch.cat(parts), torch.cumsum(lengths, 0) - lengths)

@@ -1,0 +1,115 @@
+"""What every metric must do."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from tabcf.contracts.definitions import MetricDefinition
+from tabcf.contracts.target import TargetKind
+from tabcf.plugin.registry import parse_options
+from tabcf.testing.targets import perfect_prediction, target_of, target_rows
+
+__all__ = ["MetricContract"]
+
+_N_ROWS = 60
+
+
+class MetricContract:
+    """Subclass it with a `definition` and, where they are needed, `options` as in YAML."""
+
+    definition: ClassVar[MetricDefinition]
+    options: ClassVar[Any] = {}
+
+    def test_it_is_a_finite_number(self) -> None:
+        for kind in self._kinds():
+            truth, right, wrong = _predictions(kind)
+            for prediction in (right, wrong):
+                value = float(self._compute(kind)(prediction, truth))
+                assert value == value, f"{self._name(kind)}: not a number"
+                assert abs(value) < float("inf"), f"{self._name(kind)}: {value}"
+
+    def test_all_right_is_better_than_all_mixed_up(self) -> None:
+        for kind in self._kinds():
+            truth, right, wrong = _predictions(kind)
+            best = float(self._compute(kind)(right, truth))
+            worse = float(self._compute(kind)(wrong, truth))
+            is_better = best > worse if self.definition.is_higher_better else best < worse
+            assert is_better, f"{self._name(kind)}: {best} when right, {worse} when mixed up"
+
+    def test_the_order_of_rows_says_nothing(self) -> None:
+        for kind in self._kinds():
+            truth, _, wrong = _predictions(kind)
+            order = torch.randperm(_N_ROWS, generator=_rng(1))
+            one = float(self._compute(kind)(wrong, truth))
+            shuffled = {key: value[order] for key, value in wrong.items()}
+            two = float(self._compute(kind)(shuffled, truth[order]))
+            assert abs(one - two) < 1e-5, f"{self._name(kind)}: {one}, {two} in another order"
+
+    def test_it_is_the_same_twice(self) -> None:
+        for kind in self._kinds():
+            truth, _, wrong = _predictions(kind)
+            one, two = (float(self._compute(kind)(wrong, truth)) for _ in range(2))
+            assert one == two, f"{self._name(kind)}: {one}, then {two}"
+
+    def test_a_list_has_one_number_a_user(self) -> None:
+        for hits, n_relevant in self._lists():
+            values = self._of_lists(hits, n_relevant)
+            assert values.shape == (len(hits),), f"{self._name()}: shape {tuple(values.shape)}"
+            assert torch.isfinite(values).all(), f"{self._name()}: {values}"
+
+    def test_a_users_number_does_not_hang_on_others(self) -> None:
+        for hits, n_relevant in self._lists():
+            order = torch.randperm(len(hits), generator=_rng(1))
+            one = self._of_lists(hits, n_relevant)[order]
+            two = self._of_lists(hits[order], n_relevant[order])
+            assert torch.allclose(one, two), self._name()
+
+    def test_hits_are_better_than_none(self) -> None:
+        for hits, n_relevant in self._lists():
+            all_hit = torch.arange(hits.shape[1]) < n_relevant[:, None]
+            best = self._of_lists(all_hit, n_relevant)
+            none = self._of_lists(torch.zeros_like(hits), n_relevant)
+            assert (best > none).all(), f"{self._name()}: {best} with all hits, {none} with none"
+
+    def _kinds(self) -> list[TargetKind]:
+        return [] if self.definition.is_ranking else sorted(self.definition.targets - {"implicit"})
+
+    def _compute(self, kind: TargetKind) -> Any:
+        given = dict(self.options) if isinstance(self.options, dict) else {"": self.options}
+        options = parse_options(self.definition.options, given)
+        return self.definition.build(target_of(kind), options)
+
+    def _lists(self) -> list[tuple[Tensor, Tensor]]:
+        if not self.definition.is_ranking:
+            return []
+        rng = _rng(0)
+        n_relevant = torch.randint(1, 6, (20,), generator=rng)
+        hits = torch.rand(20, 10, generator=rng) < 0.3
+        hits &= hits.cumsum(1) <= n_relevant[:, None]
+        return [(hits, n_relevant)]
+
+    def _of_lists(self, hits: Tensor, n_relevant: Tensor) -> Tensor:
+        kind = min(self.definition.targets)
+        result: Tensor = self._compute(kind)(hits, n_relevant)
+        return result
+
+    def _name(self, kind: str = "lists") -> str:
+        return f"metric {self.definition.name} of {kind}"
+
+
+def _rng(seed: int) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def _predictions(kind: TargetKind) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """The truth in its own units, a perfect prediction, and the same mixed up among rows."""
+    info, target = target_of(kind), target_rows(kind, _N_ROWS, _rng(0))
+    right = perfect_prediction(kind, target)
+    truth = target
+    if kind in ("regression", "rating"):
+        truth = target * info.scale[0] + info.center[0]
+    order = torch.randperm(_N_ROWS, generator=_rng(2))
+    return truth, right, {key: value[order] for key, value in right.items()}

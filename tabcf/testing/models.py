@@ -1,0 +1,178 @@
+"""What every model must do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from tabcf.contracts.definitions import ModelDefinition
+from tabcf.contracts.inputs import Bag, Inputs, Query
+from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn
+from tabcf.contracts.model import ColumnBiases, ColumnRows, ColumnVectors, ItemScorer
+from tabcf.nn.scoring import score_by_pairs
+from tabcf.plugin.registry import parse_options
+from tabcf.testing.targets import target_of
+
+__all__ = ["ModelContract"]
+
+_USER = (CategoricalColumn("user", "user", 6, "user"), CategoricalColumn("user.city", "user", 4))
+_ITEM = (CategoricalColumn("item", "item", 8, "item"),)
+_EVENT = (CategoricalColumn("daypart", "event", 5),)
+_NUMBERS = (ContinuousColumn("user.age", "user"), ContinuousColumn("price", "event"))
+_SETS = (SetColumn("item.genres", "item", 7),)
+
+
+class ModelContract:
+    """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
+
+    `takes_numbers` and `takes_sets` say whether the model uses columns of numbers and of sets.
+    """
+
+    definition: ClassVar[ModelDefinition]
+    options: ClassVar[Any] = {}
+    takes_numbers: ClassVar[bool] = True
+    takes_sets: ClassVar[bool] = True
+
+    def test_it_gives_a_row_of_outputs_for_each_row(self) -> None:
+        for layout, width in self._layouts():
+            model = self._built(layout, width)
+            for n in (1, 5):
+                raw = _forward(model, _inputs(layout, n))
+                name = self.definition.name
+                assert raw.shape == (n, width), f"{name}: {tuple(raw.shape)} for {n} rows"
+                assert torch.isfinite(raw).all(), f"{name}: {raw}"
+
+    def test_a_row_does_not_hang_on_others(self) -> None:
+        """In evaluation mode: alone, and in any order."""
+        for layout, width in self._layouts():
+            model, inputs = self._built(layout, width), _inputs(layout, 6)
+            whole = _forward(model, inputs)
+            order = torch.randperm(6, generator=_rng(1))
+            shuffled = _forward(model, _rows(inputs, order))
+            assert torch.allclose(whole[order], shuffled, atol=1e-5), self.definition.name
+            alone = _forward(model, _rows(inputs, torch.tensor([2])))
+            assert torch.allclose(whole[2:3], alone, atol=1e-5), self.definition.name
+
+    def test_unknown_values_are_no_trouble(self) -> None:
+        for layout, width in self._layouts():
+            inputs = _inputs(layout, 3)
+            blank = tuple(Bag(b.values[:0], torch.zeros_like(b.offsets)) for b in inputs.x_sets)
+            unknown = Inputs(torch.zeros_like(inputs.x_cat), inputs.x_cont, blank)
+            assert torch.isfinite(_forward(self._built(layout, width), unknown)).all()
+
+    def test_every_weight_is_trained(self) -> None:
+        for layout, width in self._layouts():
+            model = self._built(layout, width)
+            if self.definition.solve is not None:
+                return
+            model.train()
+            inputs = _inputs(layout, 40)
+            (_forward(model, inputs) * torch.randn(40, width, generator=_rng(2))).sum().backward()
+            for name, parameter in model.named_parameters():
+                where = f"{self.definition.name}: {name}"
+                assert parameter.grad is not None, f"{where} has no gradient"
+                assert torch.isfinite(parameter.grad).all(), f"{where}: {parameter.grad}"
+
+    def test_it_is_saved_and_loaded(self) -> None:
+        for layout, width in self._layouts():
+            one, two = self._built(layout, width, seed=1), self._built(layout, width, seed=2)
+            two.load_state_dict(one.state_dict())
+            inputs = _inputs(layout, 4)
+            assert torch.equal(_forward(one, inputs), _forward(two, inputs)), self.definition.name
+
+    def test_one_seed_gives_the_same_weights(self) -> None:
+        for layout, width in self._layouts():
+            one, two = self._built(layout, width), self._built(layout, width)
+            for (name, first), second in zip(
+                one.state_dict().items(), two.state_dict().values(), strict=True
+            ):
+                assert torch.equal(first, second), f"{self.definition.name}: {name}"
+
+    def test_all_items_at_once_are_the_pairs_one_by_one(self) -> None:
+        for layout, width in self._layouts():
+            model = self._built(layout, width)
+            if not isinstance(model, ItemScorer) or self.definition.solve is not None:
+                return
+            query = Query(_inputs(layout, 3, "user"), _inputs(layout, 3, "event"))
+            items = _inputs(layout, 5, "item")
+            with torch.no_grad():
+                scores = model.score_items(query, items)
+                pairs = score_by_pairs(model, query, items)
+            assert torch.allclose(scores, pairs, atol=1e-4), (
+                f"{self.definition.name}: off by {(scores - pairs).abs().max():g}"
+            )
+
+    def test_what_it_says_of_its_columns_fits(self) -> None:
+        for layout, width in self._layouts():
+            model = self._built(layout, width)
+            for position, column in enumerate(layout.categorical):
+                where = f"{self.definition.name}: {column.name}"
+                if isinstance(model, ColumnVectors):
+                    assert len(model.column_vectors(position)) == column.cardinality, where
+                if isinstance(model, ColumnBiases):
+                    assert model.column_bias(position).shape == (column.cardinality,), where
+                if isinstance(model, ColumnRows):
+                    for parameter, rows in model.column_rows(position):
+                        assert len(parameter[rows]) == column.cardinality, where
+
+    def _layouts(self) -> Iterator[tuple[Layout, int]]:
+        """Users and items alone; then with all kinds of columns; one output, or three."""
+        numbers = _NUMBERS if self.takes_numbers else ()
+        sets = _SETS if self.takes_sets else ()
+        is_pair_only = self.definition.solve is not None
+        for width in (1,) if self.definition.is_single_output or is_pair_only else (1, 3):
+            yield Layout((_USER[0], *_ITEM)), width
+            if not is_pair_only:
+                yield Layout((*_USER, *_ITEM, *_EVENT), numbers, sets), width
+
+    def _built(self, layout: Layout, width: int, *, seed: int = 0) -> nn.Module:
+        given = dict(self.options) if isinstance(self.options, dict) else {"": self.options}
+        options = parse_options(self.definition.options, given)
+        target = target_of(min(self.definition.targets - {"classes"}, default="classes"))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self.definition.build(layout, target, width, options)
+        assert isinstance(model, nn.Module), f"{self.definition.name}: {model!r} is no nn.Module"
+        return model.eval()
+
+
+def _forward(model: nn.Module, inputs: Inputs) -> Tensor:
+    raw: Tensor = model(inputs.x_cat, inputs.x_cont, inputs.x_sets)
+    return raw
+
+
+def _rng(seed: int) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def _inputs(layout: Layout, n: int, side: str | None = None) -> Inputs:
+    """N made-up rows of all columns, or of those of one side."""
+    rng = _rng(7)
+    cats = [
+        torch.randint(0, c.cardinality, (n,), generator=rng)
+        for c in layout.categorical
+        if side in (None, c.side)
+    ]
+    conts = [torch.randn(n, generator=rng) for c in layout.continuous if side in (None, c.side)]
+    bags = [
+        Bag(torch.randint(1, c.cardinality, (2 * n,), generator=rng), torch.arange(0, 2 * n, 2))
+        for c in layout.sets
+        if side in (None, c.side)
+    ]
+    x_cat = torch.stack(cats, 1) if cats else torch.zeros(n, 0, dtype=torch.int64)
+    x_cont = torch.stack(conts, 1) if conts else torch.zeros(n, 0)
+    return Inputs(x_cat, x_cont, tuple(bags))
+
+
+def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
+    bags = tuple(
+        Bag(
+            torch.stack([b.values[b.offsets[rows]], b.values[b.offsets[rows] + 1]], 1).flatten(),
+            torch.arange(0, 2 * len(rows), 2),
+        )
+        for b in inputs.x_sets
+    )
+    return Inputs(inputs.x_cat[rows], inputs.x_cont[rows], bags)
