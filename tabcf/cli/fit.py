@@ -41,19 +41,17 @@ def command(
     from tabcf.cli.session import session
     from tabcf.cli.show import show_metrics
     from tabcf.run.fit import fit
-    from tabcf.run.folder import next_free
-    from tabcf.run.run import Run
 
-    if out is not None:
-        Run.check_free(out)
     run = fit(
         spec,
         data,
+        out,
+        runs="runs",
         overrides=overrides,
         plugins=session().plugins,
         progress=None if quiet else Shown(),
     )
-    folder = run.save(out or next_free(Path("runs"), run.name))
+    folder = run.folder
     if style == "json":
         click.echo(json.dumps({"folder": str(folder), **run.report.to_json()}, indent=1))
         return

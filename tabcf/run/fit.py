@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from torch import Generator, nn
 from tabcf.contracts.definitions import FitProblem, ModelDefinition
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
-from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
 from tabcf.errors import SpecError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
@@ -30,6 +29,7 @@ from tabcf.run.build import (
     device_named,
     plugins_at_work,
 )
+from tabcf.run.folder import next_free
 from tabcf.run.prepare import (
     TEST,
     TRAIN,
@@ -39,19 +39,19 @@ from tabcf.run.prepare import (
     encode_rows,
     encode_split,
     load_events,
-    resolve_loss,
 )
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.registry import compose_registry
+from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
+from tabcf.run.tracking import Tracking
 from tabcf.run.unknown import unknown_policy, write_mean_rows
-from tabcf.spec.defaults import DEFAULT_METRICS
 from tabcf.spec.read import read_spec
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Spec
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 
-__all__ = ["fit", "fit_events", "resolve_metrics"]
+__all__ = ["fit", "fit_events"]
 
 
 def fit(
@@ -59,6 +59,7 @@ def fit(
     data: Any = None,
     out: str | Path | None = None,
     *,
+    runs: str | Path | None = None,
     overrides: Sequence[str] = (),
     plugins: Sequence[Any] = (),
     progress: Progress | None = None,
@@ -68,7 +69,9 @@ def fit(
     Args:
         spec: A YAML file, or its content as a mapping.
         data: Events in place of the spec's: a frame or a path.
-        out: A folder to write the run to; it must not exist. Without it the run stays in memory.
+        out: A folder to write the run to; it must not exist.
+        runs: A folder to write the run into, as NAME-1, NAME-2, ...; with neither it stays in
+            memory.
         overrides: Changes of the spec, such as `"train.epochs=3"`.
         plugins: Modules or objects with hooks, beside the installed plugins; `"no:NAME"` leaves
             an installed one out, `"no:*"` all.
@@ -89,16 +92,28 @@ def fit(
     if out is not None:
         Run.check_free(Path(out))
     events = load_events(document.spec, registry, data=data, folder=document.folder)
-    run = fit_events(document.spec, registry, events, name=document.name, progress=progress)
-    if out is not None:
-        run.save(out)
-    return run
+    name = document.spec.name or document.name
+    folder = next_free(Path(runs), name) if out is None and runs is not None else out
+    return fit_events(
+        document.spec,
+        registry,
+        events,
+        name=name,
+        progress=progress,
+        out=None if folder is None else Path(folder),
+    )
 
 
 def fit_events(
-    spec: Spec, registry: Registry, events: Events, *, name: str, progress: Progress
+    spec: Spec,
+    registry: Registry,
+    events: Events,
+    *,
+    name: str,
+    progress: Progress,
+    out: Path | None = None,
 ) -> Run:
-    """Train and test on events that are read and split."""
+    """Train and test on events that are read and split; with `out`, save the run there."""
     loss = resolve_loss(spec, registry, events.target)
     metrics = resolve_metrics(spec, registry, events.target)
     check_early_stopping(spec, events)
@@ -107,11 +122,21 @@ def fit_events(
         progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
     for warning in warnings:
         progress.warn(warning)
+    tracking = Tracking(spec, registry)
+    tracking.start(name)
     started, cpu_started = time.perf_counter(), time.process_time()
     encoded = encode_split(spec, registry, events, TRAIN)
     epochs = spec.train.epochs
     trained, training = _train(
-        spec, registry, loss, encoded, events, metrics, epochs=epochs, progress=progress
+        spec,
+        registry,
+        loss,
+        encoded,
+        events,
+        metrics,
+        epochs=epochs,
+        progress=progress,
+        on_epoch=tracking.epoch,
     )
     valid = _measure(trained, events, VALID, metrics)
     fitted_on = "train"
@@ -138,8 +163,8 @@ def fit_events(
         seconds=seconds,
         cpu_seconds=cpu_seconds,
     )
-    return Run(
-        name=spec.name or name,
+    run = Run(
+        name=name,
         spec=spec,
         registry=registry,
         plans=events.plans,
@@ -148,6 +173,10 @@ def fit_events(
         metrics=metrics,
         mean_targets=mean_targets(encoded),
     )
+    if out is not None:
+        run.save(out)
+    tracking.finish(report, run.folder)
+    return run
 
 
 def _train(
@@ -160,6 +189,7 @@ def _train(
     *,
     epochs: int,
     progress: Progress,
+    on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> tuple[Trained, Training]:
     """One fit on encoded training rows, validated by the way if there are validation rows."""
     model_definition: ModelDefinition
@@ -194,8 +224,10 @@ def _train(
         schedule = registry.resolve("schedule", spec.train.schedule)
         progress.start(epochs, objective.n_steps)
 
-        def on_epoch(report: EpochReport) -> None:
+        def epoch_ended(report: EpochReport) -> None:
             progress.epoch(report, epochs)
+            if on_epoch is not None:
+                on_epoch(report)
 
         try:
             training = train(
@@ -209,7 +241,7 @@ def _train(
                 clip_norm=spec.train.clip_norm,
                 early_stop=_early_stop(spec, metrics) if validated is not None else None,
                 validate=validate,
-                on_epoch=on_epoch,
+                on_epoch=epoch_ended,
                 on_step=progress.step,
             )
         except TrainingError as error:
@@ -230,28 +262,6 @@ def _threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple[Metric, ...]:
-    """The spec's metrics, or those that suit its target.
-
-    Raises:
-        SpecError: A metric says nothing about a target of this kind.
-    """
-    components = spec.metrics
-    if components is None:
-        components = tuple(Component.model_validate(m) for m in DEFAULT_METRICS[target.kind])
-    metrics = []
-    for component in components:
-        definition, options, *_ = registry.resolve("metric", component)
-        if target.kind not in definition.targets:
-            raise SpecError(
-                [f"metrics: {definition.name} says nothing about a target of kind '{target.kind}'"]
-            )
-        k = options.k if definition.is_ranking else None
-        name = definition.name if k is None else f"{definition.name}@{k}"
-        metrics.append(Metric(name, definition, definition.build(target, options), k))
-    return tuple(metrics)
 
 
 def check_early_stopping(spec: Spec, events: Events) -> None:

@@ -35,8 +35,9 @@ from tabcf.errors import RunError
 from tabcf.recommend.trained import History, Past, Trained
 from tabcf.run.build import build_loss
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
-from tabcf.run.prepare import column_plans, resolve_loss
+from tabcf.run.prepare import column_plans
 from tabcf.run.registry import compose_registry
+from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
 from tabcf.spec.records import Spec
 
@@ -159,7 +160,6 @@ def load(
     import torch
     from safetensors.torch import load_file
 
-    from tabcf.run.fit import resolve_metrics
     from tabcf.run.run import Run
 
     folder = Path(folder)

@@ -11,8 +11,9 @@ from torch import Generator
 
 from tabcf.errors import SpecError
 from tabcf.run.build import build_loss, build_model, build_objective, build_optimiser
-from tabcf.run.prepare import TRAIN, encode_split, load_events, resolve_loss
+from tabcf.run.prepare import TRAIN, encode_split, load_events
 from tabcf.run.registry import compose_registry
+from tabcf.run.resolve import resolve_loss
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.read import read_spec
 from tabcf.training.lr_finder import LearningRates, find_learning_rate

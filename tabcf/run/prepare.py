@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tabcf.contracts.definitions import LossDefinition, ModelDefinition
 from tabcf.contracts.options import ModelOptions
 from tabcf.contracts.table import Table
 from tabcf.contracts.tables import EVENT
@@ -24,10 +23,9 @@ from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.errors import DataError, SpecError
-from tabcf.plugin.registry import Registry, Resolved
+from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
-from tabcf.spec.defaults import DEFAULT_LOSS
 from tabcf.spec.records import Component, Spec
 from tabcf.spec.references import spec_columns
 
@@ -38,7 +36,6 @@ __all__ = [
     "encode_rows",
     "encode_split",
     "load_events",
-    "resolve_loss",
 ]
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -215,44 +212,6 @@ def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
     if not (part == TRAIN).any():
         raise DataError(f"split.{spec.split.name}: no row is left to train on")
     return np.asarray(part)
-
-
-def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved:
-    """The loss that a spec names, or the one that suits its target.
-
-    Raises:
-        SpecError: Model, loss and target do not go together; says why and what does.
-    """
-    model: ModelDefinition = registry.get("model", spec.model.name)
-    if target.kind not in model.targets:
-        fitting = [
-            name
-            for name in registry.names("model")
-            if target.kind in registry.get("model", name).targets
-        ]
-        raise SpecError(
-            [
-                f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that "
-                f"can: {', '.join(fitting)}"
-            ]
-        )
-    default = Component.model_validate(DEFAULT_LOSS[target.kind])
-    loss = registry.resolve("loss", spec.loss or default)
-    definition: LossDefinition = loss.definition
-    if target.kind not in definition.targets:
-        fitting = [
-            name
-            for name in registry.names("loss")
-            if target.kind in registry.get("loss", name).targets
-        ]
-        raise SpecError(
-            [
-                f"loss: {definition.name} takes targets of kind "
-                f"{', '.join(sorted(definition.targets))}, and '{', '.join(target.columns)}' is "
-                f"'{target.kind}'; losses that take it: {', '.join(fitting)}"
-            ]
-        )
-    return loss
 
 
 def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) -> Encoded:

@@ -9,6 +9,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    TrackerDefinition,
 )
 from tabcf.plugin.hooks import hookimpl
 from tabcf.plugin.loading import register
@@ -19,6 +20,7 @@ from tabcf.run.builtins.metrics import METRICS
 from tabcf.run.builtins.models import MODELS
 from tabcf.run.builtins.schedules import SCHEDULES, UNKNOWN
 from tabcf.run.builtins.splits import SPLITS
+from tabcf.run.builtins.trackers import TRACKERS
 
 __all__ = ["builtin_registry"]
 
@@ -41,6 +43,10 @@ class _Builtins:
     @hookimpl
     def tabcf_models(self) -> Iterable[ModelDefinition]:
         return MODELS
+
+    @hookimpl
+    def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
+        return TRACKERS
 
 
 def builtin_registry() -> Registry:
