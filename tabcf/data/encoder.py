@@ -187,7 +187,9 @@ class Encoder:
                 )
         n = len(users)
         made = [plan for plan in self._plans.values() if plan.table == EVENT]
-        own = {plan.name: plan for plan in made if plan.name not in self.event_sources}
+        # A plugin's column that only serves others goes by its bare name where that is free.
+        own = {plan.name: plan for plan in sorted(made, key=lambda plan: plan.is_input)}
+        own = {name: plan for name, plan in own.items() if name not in self.event_sources}
         further = [name for name in self.entities if name not in _ROLES]
         columns = [*self.event_sources, *(self._ids[name] for name in further)]
         for name in context:

@@ -13,6 +13,7 @@ import pandas as pd
 from tabcf.contracts.definitions import ColumnDefinition
 from tabcf.contracts.tables import EVENT, Tables
 from tabcf.data.sources import read_beside
+from tabcf.errors import PluginError
 
 __all__ = ["ColumnPlan", "Frames", "Maker", "in_order"]
 
@@ -105,8 +106,9 @@ class Maker:
                 self._made[plan.key] = elsewhere.make(plan)
             else:
                 state = self._states.get(plan.key)
-                made = plan.definition.apply(self.tables(plan), plan.options, state)
-                self._made[plan.key] = made.rename(plan.name)
+                tables = self.tables(plan)
+                made = plan.definition.apply(tables, plan.options, state)
+                self._made[plan.key] = _checked(made, plan, tables).rename(plan.name)
         return self._made[plan.key]
 
     def tables(self, plan: ColumnPlan, *, here: str | None = None) -> Tables:
@@ -130,6 +132,18 @@ class Maker:
             is_training=frames.is_training,
             read=lambda path: read_beside(path, plan.folder),
         )
+
+
+def _checked(made: Any, plan: ColumnPlan, tables: Tables) -> pd.Series[Any]:
+    """What a kind of column made, if it is a column of its table."""
+    n = len(tables.events if plan.table == EVENT else tables.entities[plan.table])
+    if isinstance(made, pd.Series) and len(made) == n:
+        return made
+    got = f"{len(made)}" if isinstance(made, pd.Series) else f"a {type(made).__name__}"
+    raise PluginError(
+        f"column '{plan.key}' ({plan.definition.name}): expected {n} values, one a row of "
+        f"{plan.table}, got {got}"
+    )
 
 
 def in_order(plans: Iterable[ColumnPlan]) -> Iterator[ColumnPlan]:

@@ -142,7 +142,7 @@ def _files(source: str, folder: Path, where: str) -> list[Path]:
             kinds = ", ".join(sorted(_READERS))
             raise DataError(f"{where}: no data files in the folder '{source}' (known: {kinds})")
         return found
-    if glob.has_magic(source):
+    if glob.has_magic(source) and not path.is_file():
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - the pattern may be absolute
         if not found:
             raise DataError(f"{where}: no file matches '{source}' in {folder.resolve()}")

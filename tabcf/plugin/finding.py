@@ -128,8 +128,12 @@ def module_plugin(name: str) -> Plugin:
         is_there = importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         is_there = False
+    except Exception as error:  # the package around it is imported
+        message = f"-p {name}: cannot be imported: {type(error).__name__}: {error}"
+        raise PluginError(message) from error
     if not is_there:
-        raise PluginError(f"-p {name}: no module of that name on the path")
+        hint = "; a spec lists YAML plugins under `plugins`" if name.endswith(_YAML) else ""
+        raise PluginError(f"-p {name}: no module of that name on the path{hint}")
     return Plugin(name, "module", name, "", target=name)
 
 

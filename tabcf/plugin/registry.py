@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,14 +77,15 @@ class EntityPart(NamedTuple):
 class Resolved(NamedTuple):
     """A definition with the options that a spec gives it.
 
-    `scope` is the YAML plugin that the component is a part of, empty for a spec's own; `folder`
-    is that plugin's folder.
+    `part` is the full name of the YAML plugin's part that gives the options, empty where a spec
+    gives them itself; `scope` is that plugin and `folder` its folder.
     """
 
     definition: Any
     options: Any
     scope: str = ""
     folder: Path | None = None
+    part: str = ""
 
 
 class Registry:
@@ -148,7 +149,11 @@ class Registry:
         entities: Mapping[str, Mapping[str, Any]],
         folder: Path | None,
     ) -> None:
-        """Register a YAML plugin's parts, all or none: by kind and name, a component each."""
+        """Register a YAML plugin's parts, all or none: by kind and name, a component each.
+
+        A column of one of its entities is a part named `device.brand`, which only the entity's
+        values name.
+        """
         added: dict[str, dict[str, Registered]] = {kind: {} for kind in parts}
         for kind, named in parts.items():
             for name, (component, options) in named.items():
@@ -189,7 +194,7 @@ class Registry:
             f"{kind} {name.removeprefix(f'{plugin}/')}"
             for kind, known in self._by_kind.items()
             for name in sorted(known)
-            if name.startswith(f"{plugin}/")
+            if name.startswith(f"{plugin}/") and not _is_of_entity(name)
         ]
         found += [
             f"entity {name.removeprefix(f'{plugin}/')}"
@@ -212,14 +217,39 @@ class Registry:
     def names(self, kind: str) -> list[str]:
         """All names of a kind, sorted: a plugin's bare where that is unambiguous, else full."""
         bare: dict[str, list[str]] = {}
-        for full in self._by_kind[kind]:
+        for full in self.full_names(kind):
             bare.setdefault(full.rpartition("/")[2], []).append(full)
         shown = ([name] if len(fulls) == 1 else fulls for name, fulls in bare.items())
         return sorted(name for names in shown for name in names)
 
     def full_names(self, kind: str) -> list[str]:
         """All names of a kind, sorted, a plugin's with its own."""
-        return sorted(self._by_kind[kind])
+        return sorted(name for name in self._by_kind[kind] if not _is_of_entity(name))
+
+    def names_where(self, kind: str, fits: Callable[[Any], bool]) -> list[str]:
+        """The names of a kind whose definition fits; a YAML plugin's part that is wrong is none."""
+        found = []
+        for name in self.names(kind):
+            try:
+                definition = self.get(kind, name)
+            except (SpecError, ValueError):
+                continue
+            if fits(definition):
+                found.append(name)
+        return found
+
+    def circle(self, kind: str, name: str, scope: str = "") -> str | None:
+        """The parts that stand for one another in a circle, such as `a/b -> a/c -> a/b`."""
+        seen: list[str] = []
+        while len(found := self._matches(kind, name, scope)) == 1:
+            if found[0] in seen:
+                return " -> ".join([*seen[seen.index(found[0]) :], found[0]])
+            seen += found
+            part = self._by_kind[kind][found[0]].definition
+            if not isinstance(part, Part):
+                break
+            name, scope = part.name, part.plugin
+        return None
 
     def __iter__(self) -> Iterator[tuple[str, Registered]]:
         for kind, known in self._by_kind.items():
@@ -293,9 +323,9 @@ class Registry:
             if options:
                 raise ValueError(f"{full} takes no options; the plugin has set them")
             inner = self._resolve(kind, found.name, found.options, found.plugin, (*seen, full))
-            if inner.scope:
+            if inner.part:
                 return inner
-            return inner._replace(scope=found.plugin, folder=found.folder)
+            return inner._replace(scope=found.plugin, folder=found.folder, part=full)
         given = parse_options(found.options, options)
         if isinstance(found, LossDefinition) and found.compose is not None:
             found = found.compose(
@@ -312,6 +342,15 @@ class Registry:
         if "/" in name:
             return []
         return sorted(full for full in known if full.endswith(f"/{name}"))
+
+
+def _is_of_entity(name: str) -> bool:
+    """Whether a full name is that of a column of a YAML plugin's entity: `nightlife/device.brand`.
+
+    Other parts and kinds have no dot behind the slash.
+    """
+    plugin, slash, part = name.partition("/")
+    return bool(plugin and slash) and "." in part
 
 
 def parse_options(record: type[Options], given: Mapping[str, Any]) -> Options:

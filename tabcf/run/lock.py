@@ -17,18 +17,17 @@ __all__ = ["add_files", "check_lock", "copy_files", "lock_plugins"]
 _FOLDER = "plugins"
 
 
-def lock_plugins(spec: Spec, registry: Registry, columns: Iterable[str]) -> dict[str, Any]:
+def lock_plugins(spec: Spec, registry: Registry, parts: Iterable[str]) -> dict[str, Any]:
     """What a run needs of plugins, by the plugin's name.
 
     Args:
         spec: The run's spec.
         registry: What it was fitted with.
-        columns: The keys of all columns, those of plugins that only serve to make others
-            included.
+        parts: The full names of plugins' columns that only serve to make others.
     """
     used: dict[str, list[str]] = {}
-    parts = [("column", Component.model_validate(key)) for key in columns if "/" in key]
-    for kind, component in [*_components(spec), *parts]:
+    hidden = [("column", Component.model_validate(name)) for name in parts]
+    for kind, component in [*_components(spec), *hidden]:
         for inner, full in _needed(kind, component, registry, ""):
             plugin, slash, name = full.rpartition("/")
             if slash and f"{inner} {name}" not in used.setdefault(plugin, []):

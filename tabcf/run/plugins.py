@@ -31,15 +31,18 @@ def plugin_problems(plugin: str | Path, plugins: Sequence[Any] = ()) -> list[str
     Raises:
         PluginError: There is no such plugin.
     """
-    registry, statuses = survey_plugins(plugins)
     if isinstance(plugin, Path) or plugin.endswith((".yaml", ".yml")):
         try:
+            # The same plugin may be installed, as it is while somebody writes it.
+            name = read_yaml_plugin(Plugin("", "file", "", "", path=Path(plugin))).file.name
+            registry, _ = survey_plugins([*plugins, f"no:{name}"])
             add_plugin_file(registry, Path(plugin))
         except SpecError as error:
             return list(error.problems)
         except PluginError as error:
             return [str(error)]
         return []
+    registry, statuses = survey_plugins(plugins)
     status = find_plugin(plugin, statuses)
     if status.error is not None:
         return status.error.splitlines()

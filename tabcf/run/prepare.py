@@ -158,7 +158,10 @@ def _target(spec: Spec, registry: Registry, source: Source) -> TargetInfo:
     target = spec.target
     if target.implicit is not None:
         return TargetInfo("implicit")
-    as_classes = spec.loss is not None and spec.loss.name in ("bce", "cross_entropy")
+    as_classes = False
+    if spec.loss is not None:
+        takes = registry.resolve("loss", spec.loss).definition.targets
+        as_classes = "regression" not in takes and bool(takes & {"binary", "classes"})
     return fit_target(
         source,
         column=target.column,

@@ -63,8 +63,11 @@ def survey_plugins(plugins: Sequence[Any] = ()) -> tuple[Registry, list[PluginSt
                 )
             _add(registry, plugin)
         except (PluginError, SpecError) as error:
-            registry.set_aside(plugin.name, str(error))
-            statuses.append(PluginStatus(plugin, (), str(error)))
+            said = str(error)
+            if plugin.label not in said:
+                said = f"plugin {plugin.label}: {said}"
+            registry.set_aside(plugin.name, said)
+            statuses.append(PluginStatus(plugin, (), said))
         else:
             statuses.append(PluginStatus(plugin, registry.added_by(plugin.name), None))
     for value in plugins:

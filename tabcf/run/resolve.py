@@ -21,11 +21,7 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
     """
     model: ModelDefinition = registry.get("model", spec.model.name)
     if target.kind not in model.targets:
-        fitting = [
-            name
-            for name in registry.names("model")
-            if target.kind in registry.get("model", name).targets
-        ]
+        fitting = registry.names_where("model", lambda other: target.kind in other.targets)
         raise SpecError(
             [
                 f"model: {model.name} cannot learn a target of kind '{target.kind}'; models that "
@@ -36,11 +32,7 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
     loss = registry.resolve("loss", spec.loss or default)
     definition: LossDefinition = loss.definition
     if target.kind not in definition.targets:
-        fitting = [
-            name
-            for name in registry.names("loss")
-            if target.kind in registry.get("loss", name).targets
-        ]
+        fitting = registry.names_where("loss", lambda other: target.kind in other.targets)
         raise SpecError(
             [
                 f"loss: {definition.name} takes targets of kind "

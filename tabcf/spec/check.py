@@ -54,8 +54,7 @@ class _Draft:
 
     def names(self, kind: str, fits: Callable[[Any], bool]) -> str:
         """The names of a kind's definitions that fit, for a hint."""
-        names = self.registry.names(kind)
-        return ", ".join(n for n in names if fits(self.registry.get(kind, n))) or "none"
+        return ", ".join(self.registry.names_where(kind, fits)) or "none"
 
 
 def check(

@@ -25,6 +25,8 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
     targets = {spec.target.column, *(spec.target.columns or ())} - {None}
     ids = {entity.id: name for name, entity in spec.entities.items()}
     for name, entity in spec.entities.items():
+        if name == EVENT:
+            yield ("entities", name), f"'{EVENT}' means the events; give the entity another name"
         if entity.id in targets:
             yield ("entities", name, "id"), f"'{entity.id}' is the target; it cannot be an id too"
     seen: dict[str, str] = {}

@@ -36,6 +36,9 @@ def component_problems(place: Place, registry: Registry, *, scope: str = "") -> 
         if options:
             message = f"{name} takes no options, the plugin has set them; got {describe(options)}"
             yield Problem(path, message, place.path)
+        circle = registry.circle(place.kind, name)
+        if circle is not None:
+            yield Problem(path, f"stands for itself: {circle}", place.path)
         return
     definition = registry.get(place.kind, name)
     record = definition.options

@@ -122,6 +122,9 @@ def _entity_name(name: str, registry: Registry) -> str | None:
 
 def _unknown_entity(name: str, registry: Registry) -> str:
     known = sorted(registry.entities)
+    found = [full for full in known if full.endswith(f"/{name}")]
+    if len(found) > 1:
+        return f"entity '{name}' is of several plugins; write {' or '.join(found)}"
     if not known:
         return f"expected a mapping with the key id; no plugin has an entity '{name}'"
     hint = did_you_mean(name, known) or ";"

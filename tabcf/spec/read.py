@@ -68,7 +68,8 @@ def read_spec(
         SpecError: Everything that is wrong with it, a line each, from the top of the file.
     """
     document, folder, label = _load(source)
-    registry = with_spec_plugins(document.tree, registry, folder, label)
+    listed, *_ = apply_overrides(document.tree, overrides, registry)
+    registry = with_spec_plugins(listed, registry, folder, label)
     tree, applied, lines = apply_overrides(document.tree, overrides, registry)
     places = Places(label, document.values, document.keys, applied)
     if not isinstance(tree, Mapping):

@@ -150,15 +150,21 @@ class _Walk:
         is_input: bool,
     ) -> SpecColumn:
         options = resolved.options
+        own_name = _bare(resolved.part) if resolved.part else name
         if isinstance(options, FromColumn):
-            options = options.named(name)
+            options = options.named(own_name)
         raw: list[tuple[str, str]] = []
         reads: dict[str, str] = {}
         direct: set[str] = set()
         beyond: set[str] = set()
-        for reference in resolved.definition.sources(name, options):
-            other = self._other(reference, key, table, path, resolved.scope)
+        for reference in resolved.definition.sources(own_name, options):
+            other = self._other(reference, key, table, path, resolved)
             if other is not None:
+                if other.definition.own is not None:
+                    raise _Refused(
+                        f"cannot be made from '{reference}', a {other.definition.name}: of a "
+                        "training row that holds what the row is to tell"
+                    )
                 reads[reference] = other.key
                 direct.add(other.table)
                 beyond |= other.tables
@@ -190,14 +196,19 @@ class _Walk:
         )
 
     def _other(
-        self, reference: str, key: str, table: str | None, path: KeyPath, scope: str
+        self, reference: str, key: str, table: str | None, path: KeyPath, resolved: Resolved
     ) -> SpecColumn | None:
-        """The column that a reference names, unless it names a table's own column."""
-        if scope and self._registry.has("column", f"{scope}/{reference}"):
-            return self._part(f"{scope}/{reference}", path)
-        if "/" in reference:
+        """The column that a reference names, unless it names a table's own column.
+
+        What a column names like itself is the table's column.
+        """
+        within = f"{resolved.scope}/{reference}"
+        if resolved.scope and within != resolved.part and self._registry.has("column", within):
+            return self._part(within, path)
+        plugin, slash, _ = reference.partition("/")
+        if slash and plugin in self._registry.plugins:
             return self._part(reference, path)
-        if scope:
+        if resolved.scope and "." not in resolved.part:
             return None
         entity = reference.rpartition(".")[0]
         if entity in self._spec.entities:
@@ -212,15 +223,28 @@ class _Walk:
     def _part(self, name: str, path: KeyPath) -> SpecColumn:
         if not self._registry.has("column", name) or not self._registry.part("column", name):
             raise _Refused(self._registry.unknown_name("column", name))
-        bare = name.rpartition("/")[2]
+        for key, (table, its_path, its_name, component) in self.declared.items():
+            if table is None and self._is_part(component, name):
+                return self.column(key, its_name, table, its_path, component)
         component = Component.model_validate(name)
-        return self.column(name, bare, None, path, component, is_input=False)
+        return self.column(name, _bare(name), None, path, component, is_input=False)
+
+    def _is_part(self, component: Component, name: str) -> bool:
+        """Whether a declared column is that part and nothing else."""
+        if component.options or not self._registry.has("column", component.name):
+            return False
+        return self._registry.full_name("column", component.name) == name
 
     def _raw(self, reference: str, table: str | None) -> tuple[str, str]:
         entity, _, name = reference.rpartition(".")
         if entity in self._spec.entities:
             return entity, name
         return (table or EVENT), reference
+
+
+def _bare(part: str) -> str:
+    """A part's name without its plugin's and its entity's: `brand` of `nightlife/device.brand`."""
+    return part.rpartition("/")[2].rpartition(".")[2]
 
 
 def _declared(spec: Spec) -> Iterator[tuple[str, tuple[str | None, KeyPath, str, Component]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -67,9 +68,11 @@ class PluginFile(Options):
 
     @field_validator("version", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        """`1.0` is a version, though YAML reads a number."""
-        return str(value) if isinstance(value, (int, float)) else value
+    def _quoted(cls, value: Any) -> Any:
+        """YAML reads `1.10` as the number 1.1, which is another version."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise ValueError(f"expected text, got the number {value}; quote it, as in '{value}'")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +142,19 @@ def add_yaml_plugin(registry: Registry, read: YamlPlugin) -> None:
         PluginError: A name is taken.
     """
     file = read.file
+    columns = {name: (c.name, c.options) for name, c in file.columns.items()}
+    for entity_name, entity in file.entities.items():
+        for name, component in entity.columns.items():
+            columns[f"{entity_name}.{name}"] = (component.name, component.options)
     registry.add_parts(
         file.name,
         origin=read.plugin.label,
         parts={
-            "column": {name: (c.name, c.options) for name, c in file.columns.items()},
+            "column": columns,
             "loss": {name: (c.name, c.options) for name, c in file.losses.items()},
         },
         entities={
-            name: _entity(values, read.folder)
+            name: _entity(f"{file.name}/{name}", values, read.folder)
             for name, values in (read.tree.get("entities") or {}).items()
         },
         folder=read.folder,
@@ -174,11 +181,14 @@ def _losses(losses: Mapping[str, Any]) -> Iterator[Place]:
         yield place._replace(kind="loss", path=("losses", name))
 
 
-def _entity(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    table = values.get("table")
-    if isinstance(table, str) and not table.startswith("builtin:"):
-        return {**values, "table": str(folder / table)}
-    return values
+def _entity(name: str, values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """An entity's values for a spec: the table's whole path, columns that are parts by name."""
+    found = dict(values)
+    if values.get("table") is not None and not values["table"].startswith("builtin:"):
+        found["table"] = str(folder.absolute() / values["table"])
+    if values.get("columns"):
+        found["columns"] = {column: f"{name}.{column}" for column in values["columns"]}
+    return found
 
 
 _OUTSIDE = "expected a file in the plugin's folder or below it"
@@ -193,13 +203,14 @@ def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _leads_out(path: str, folder: Path) -> bool:
-    """Whether a path leaves the folder, by its text or by a symbolic link."""
+    """Whether a path leaves the folder, by its text or by a symbolic link, or may name several."""
     if path.startswith("builtin:"):
         return False
     pure = PurePosixPath(path.replace("\\", "/"))
     if pure.is_absolute() or ".." in pure.parts or ":" in path or path.startswith("~"):
         return True
-    return not (folder / path).resolve().is_relative_to(folder.resolve())
+    found = (folder / path).resolve()
+    return has_magic(path) or found.is_dir() or not found.is_relative_to(folder.resolve())
 
 
 def _check_version(requirement: str, where: str) -> None:

@@ -28,13 +28,17 @@ _SETS = (SetColumn("item.genres", "item", 7),)
 class ModelContract:
     """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
 
-    `takes_numbers` and `takes_sets` say whether the model uses columns of numbers and of sets.
+    `takes_columns` says whether the model takes more than users and items, `takes_numbers` and
+    `takes_sets` whether it uses columns of numbers and of sets. A model that `only_ranks` has no
+    prediction for a single event.
     """
 
     definition: ClassVar[ModelDefinition]
     options: ClassVar[Any] = {}
+    takes_columns: ClassVar[bool] = True
     takes_numbers: ClassVar[bool] = True
     takes_sets: ClassVar[bool] = True
+    only_ranks: ClassVar[bool] = False
 
     def test_it_gives_a_row_of_outputs_for_each_row(self) -> None:
         for layout, width in self._layouts():
@@ -73,6 +77,8 @@ class ModelContract:
             (_forward(model, inputs) * torch.randn(40, width, generator=_rng(2))).sum().backward()
             for name, parameter in model.named_parameters():
                 where = f"{self.definition.name}: {name}"
+                if not parameter.numel():
+                    continue
                 assert parameter.grad is not None, f"{where} has no gradient"
                 assert torch.isfinite(parameter.grad).all(), f"{where}: {parameter.grad}"
 
@@ -122,7 +128,9 @@ class ModelContract:
         """Users and items alone; then with all kinds of columns; one output, or three."""
         numbers = _NUMBERS if self.takes_numbers else ()
         sets = _SETS if self.takes_sets else ()
-        is_pair_only = self.definition.solve is not None
+        if self.only_ranks:
+            return
+        is_pair_only = self.definition.solve is not None or not self.takes_columns
         for width in (1,) if self.definition.is_single_output or is_pair_only else (1, 3):
             yield Layout((_USER[0], *_ITEM)), width
             if not is_pair_only:
