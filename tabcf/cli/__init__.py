@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tabcf.cli.session import Session
-from tabcf.errors import TabcfError
+from tabcf.errors import PluginError, TabcfError
 
 if TYPE_CHECKING:
     from tabcf.contracts.definitions import CommandDefinition
@@ -46,7 +46,7 @@ class _Commands(click.Group):
         if cmd_name in COMMANDS:
             return builtin_command(cmd_name)
         of_plugins = self._of_plugins(ctx)
-        return of_plugins[cmd_name].build() if cmd_name in of_plugins else None
+        return _built(of_plugins[cmd_name]) if cmd_name in of_plugins else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -67,17 +67,28 @@ class _Commands(click.Group):
         if not any(plugin.mentions("tabcf_commands") for plugin in plugins):
             return {}
         from tabcf.cli.builtins import BuiltinCommands
-        from tabcf.plugin.loading import register
-        from tabcf.run.registry import compose_registry
+        from tabcf.run.registry import survey_plugins
 
-        registry = compose_registry(given)
-        register(registry, None, BuiltinCommands())
+        registry, _ = survey_plugins(given, commands=BuiltinCommands())
         return {n: c for n, c in registry.commands.items() if n not in COMMANDS}
 
 
 def builtin_command(name: str) -> click.Command:
     """A built-in command; imports its module."""
     command: click.Command = import_module(f"tabcf.cli.{name.replace('-', '_')}").command
+    return command
+
+
+def _built(definition: CommandDefinition) -> click.Command:
+    """A plugin's command; raises `PluginError` where it cannot be had."""
+    try:
+        command = definition.build()
+    except Exception as error:
+        raise PluginError(
+            f"command {definition.name}: cannot be built: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(command, click.Command):
+        raise PluginError(f"command {definition.name}: expected a click.Command, got {command!r}")
     return command
 
 

@@ -111,10 +111,11 @@ def new(name: str, is_yaml: bool, out: Path) -> None:
 
 
 def _statuses() -> list[PluginStatus]:
+    from tabcf.cli.builtins import BuiltinCommands
     from tabcf.cli.session import session
     from tabcf.run.registry import survey_plugins
 
-    return survey_plugins(session().plugins)[1]
+    return survey_plugins(session().plugins, commands=BuiltinCommands())[1]
 
 
 def _origin(status: PluginStatus) -> str:

@@ -128,7 +128,9 @@ def _write(run: Run, folder: Path) -> None:
         folder / "weights.safetensors",
     )
     _write_json(folder / "report.json", run.report.to_json())
-    lock = lock_plugins(run.spec, run.registry, [plan.key for plan in run.plans if not plan.is_input])
+    lock = lock_plugins(
+        run.spec, run.registry, [plan.key for plan in run.plans if not plan.is_input]
+    )
     copy_files(lock, run.registry, folder)
     _write_json(folder / "environment.json", _environment() | {"plugins": lock})
     files = {

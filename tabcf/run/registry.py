@@ -43,12 +43,17 @@ def compose_registry(plugins: Sequence[Any] = ()) -> Registry:
     return survey_plugins(plugins)[0]
 
 
-def survey_plugins(plugins: Sequence[Any] = ()) -> tuple[Registry, list[PluginStatus]]:
+def survey_plugins(
+    plugins: Sequence[Any] = (), *, commands: Any = None
+) -> tuple[Registry, list[PluginStatus]]:
     """All components, and every plugin that was found: installed ones by name, then given ones.
 
-    Args and errors are those of `compose_registry`.
+    Args and errors are those of `compose_registry`; `commands` is an object with the command
+    line's own ones, whose names no plugin can have.
     """
     registry = builtin_registry()
+    if commands is not None:
+        register(registry, None, commands)
     names = [plugin for plugin in plugins if isinstance(plugin, str)]
     without = [name.removeprefix(_WITHOUT) for name in names if name.startswith(_WITHOUT)]
     installed = installed_plugins(without=without)

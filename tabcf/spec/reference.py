@@ -79,7 +79,12 @@ def reference_page(registry: Registry) -> str:
     for kind in KINDS:
         parts.append(f"## {_KIND_TITLES.get(kind, kind.capitalize())}\n")
         for name in registry.names(kind):
-            parts.append(_component(kind, registry.get(kind, name), registry.origin(kind, name)))
+            part, origin = registry.part(kind, name), registry.origin(kind, name)
+            if part is not None:
+                stands_for = flow({part.name: dict(part.options)})
+                parts.append(f"### `{name}` (from {origin})\n\nStands for `{stands_for}`.\n")
+                continue
+            parts.append(_component(kind, registry.get(kind, name), origin))
     return "\n".join(parts)
 
 

@@ -207,10 +207,6 @@ def _overwrite(tables: Any, options: Any, state: Any) -> Any:
         ),
         (column(_x, lambda t, o: {"n": next(ODD)}), "it_is_the_same_twice"),
         (column(_overwrite), "it_leaves_its_frames_as_they_are"),
-        (
-            column(lambda t, o, s: t.column("x").iloc[1:]),
-            "every_row_has_a_value_that_a_model_can_take",
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -221,7 +217,7 @@ def test_a_bad_column_fails(suite: Any, check: str) -> None:
 
 def test_a_column_of_another_length_is_refused() -> None:
     suite = column(lambda t, o, s: t.column("x").iloc[1:])
-    with pytest.raises(PluginError, match="column 'made' .changed.: expected 4 values, .* got 3"):
+    with pytest.raises(PluginError, match=r"column 'made' \(changed\): expected 4 values"):
         suite.test_every_row_has_a_value_that_a_model_can_take()
 
 
