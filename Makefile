@@ -19,12 +19,12 @@ DOCS := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check format docs schema bench clean
+.PHONY: help dev demo test check format docs schema bench clean
 
 help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-venv: $(DEV) ## Set up .venv for development
+dev: $(DEV) ## Set up .venv for development, with the plugins in plugins/
 
 demo: $(RUNTIME) ## Fit two recommenders on MovieLens and show what they learnt
 	$(BIN)/tabcf demo

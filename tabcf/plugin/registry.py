@@ -290,7 +290,8 @@ class Registry:
         if len(found) > 1:
             origins = " and ".join(self._by_kind[kind][full].origin for full in found)
             return f"{noun} '{name}' is of several plugins, {origins}; write {' or '.join(found)}"
-        near = difflib.get_close_matches(name, self.names(kind), n=1)
+        known = dict.fromkeys([*self.names(kind), *self.full_names(kind)])
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"
         broken = "".join(f"; {error}" for error in self._set_aside.values())
         return f"no {noun} named '{name}'{hint} known: {', '.join(self.names(kind))}{broken}"

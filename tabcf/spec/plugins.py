@@ -127,7 +127,8 @@ def _unknown_entity(name: str, registry: Registry) -> str:
         return f"entity '{name}' is of several plugins; write {' or '.join(found)}"
     if not known:
         return f"expected a mapping with the key id; no plugin has an entity '{name}'"
-    hint = did_you_mean(name, known) or ";"
+    bare = [full.rpartition("/")[2] for full in known]
+    hint = did_you_mean(name, [*known, *bare]) or ";"
     return f"no plugin has an entity '{name}'{hint} known: {', '.join(known)}"
 
 
