@@ -317,10 +317,11 @@ class Registry:
         seen: tuple[str, ...] = (),
     ) -> Resolved:
         full = self.full_name(kind, name, scope)
-        if full in seen:
-            raise SpecError([f"{kind} {' -> '.join([*seen, full])} stands for itself"])
         found = self._by_kind[kind][full].definition
         if isinstance(found, Part):
+            if full in seen:
+                circle = " -> ".join([*seen[seen.index(full) :], full])
+                raise SpecError([f"stands for itself: {circle}"])
             if options:
                 raise ValueError(f"{full} takes no options; the plugin has set them")
             inner = self._resolve(kind, found.name, found.options, found.plugin, (*seen, full))
@@ -329,9 +330,7 @@ class Registry:
             return inner._replace(scope=found.plugin, folder=found.folder, part=full)
         given = parse_options(found.options, options)
         if isinstance(found, LossDefinition) and found.compose is not None:
-            found = found.compose(
-                lambda other: self._resolve(kind, other, {}, scope, (*seen, full)), given
-            )
+            found = found.compose(lambda other: self._resolve(kind, other, {}, scope, seen), given)
         return Resolved(found, given)
 
     def _matches(self, kind: str, name: str, scope: str = "") -> list[str]:

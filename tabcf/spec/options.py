@@ -35,7 +35,8 @@ def component_problems(place: Place, registry: Registry, *, scope: str = "") -> 
     if registry.part(place.kind, name) is not None:
         if options:
             message = f"{name} takes no options, the plugin has set them; got {describe(options)}"
-            yield Problem(path, message, place.path)
+            first = tuple(options)[:1] if isinstance(options, Mapping) else ()
+            yield Problem((*path, *first), message, place.path, at_key=bool(first))
         circle = registry.circle(place.kind, name)
         if circle is not None:
             yield Problem(path, f"stands for itself: {circle}", place.path)

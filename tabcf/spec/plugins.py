@@ -54,13 +54,12 @@ def add_plugin_file(registry: Registry, path: Path, *, label: str | None = None)
     """
     read = read_yaml_plugin(Plugin("", "file", "", "", path=path), label=label)
     name = read.file.name
-    plugin = Plugin(name, "file", name, read.plugin.version, path=path)
     if name in registry.plugins:
         other = registry.plugins[name]
         where = f"the file {other.path}" if other.origin == "file" else other.label
         raise PluginError(f"plugin '{name}' is both {where} and the file {path}; rename one")
     add_yaml_plugin(registry, read)
-    registry.plugins[name] = plugin
+    registry.plugins[name] = read.plugin
     problems = check_yaml_plugin(registry, read)
     if problems:
         raise SpecError(problems)

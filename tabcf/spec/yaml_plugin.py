@@ -131,8 +131,13 @@ def read_yaml_plugin(plugin: Plugin, *, label: str | None = None) -> YamlPlugin:
         raise SpecError(problem_lines(problems, places))
     if file.requires is not None:
         _check_version(file.requires, f"{label}: requires")
-    version = plugin.version or file.version
-    return YamlPlugin(replace(plugin, name=file.name, version=version), file, document.tree, places)
+    found = replace(
+        plugin,
+        name=file.name,
+        distribution=plugin.distribution or file.name,
+        version=plugin.version or file.version,
+    )
+    return YamlPlugin(found, file, document.tree, places)
 
 
 def add_yaml_plugin(registry: Registry, read: YamlPlugin) -> None:
