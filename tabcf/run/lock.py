@@ -23,10 +23,10 @@ def lock_plugins(spec: Spec, registry: Registry, parts: Iterable[str]) -> dict[s
     Args:
         spec: The run's spec.
         registry: What it was fitted with.
-        parts: The full names of plugins' columns that only serve to make others.
+        parts: The keys of plugins' columns that only serve to make others.
     """
     used: dict[str, list[str]] = {}
-    hidden = [("column", Component.model_validate(name)) for name in parts]
+    hidden = [("column", Component.model_validate(_part_name(key))) for key in parts]
     for kind, component in [*_components(spec), *hidden]:
         for inner, full in _needed(kind, component, registry, ""):
             plugin, slash, name = full.rpartition("/")
@@ -101,6 +101,12 @@ def check_lock(
                 f"{where}: was fitted with {label}, and {found}; {entry['install']}, or load it "
                 "all the same with allow_changed_plugins=True (--allow-changed-plugins)"
             )
+
+
+def _part_name(key: str) -> str:
+    """The full name of a part by its column's key: an entity's name may stand before it."""
+    plugin, _, name = key.partition("/")
+    return f"{plugin.rpartition('.')[2]}/{name}"
 
 
 def _components(spec: Spec) -> Iterator[tuple[str, Component]]:

@@ -28,7 +28,8 @@ class SpecColumn:
     """A declared column, or a plugin's that a declared one is made from.
 
     Attributes:
-        key: Its name in the model: `cohort`, `user.age`, `nightlife/age_band`.
+        key: Its name in the model: `cohort`, `user.age`; of a plugin's `nightlife/age_band`, or
+            `user.nightlife/age_band` where it serves a column of an entity.
         name: Its name where it is declared.
         path: Where the spec declares it, or the column that it serves.
         table: `"event"`, or the entity whose column it is.
@@ -204,10 +205,10 @@ class _Walk:
         """
         within = f"{resolved.scope}/{reference}"
         if resolved.scope and within != resolved.part and self._registry.has("column", within):
-            return self._part(within, path)
+            return self._part(within, path, table)
         plugin, slash, _ = reference.partition("/")
         if slash and plugin in self._registry.plugins:
-            return self._part(reference, path)
+            return self._part(reference, path, table)
         if resolved.scope and "." not in resolved.part:
             return None
         entity = reference.rpartition(".")[0]
@@ -220,14 +221,16 @@ class _Walk:
         its_table, its_path, its_name, component = self.declared[other]
         return self.column(other, its_name, its_table, its_path, component)
 
-    def _part(self, name: str, path: KeyPath) -> SpecColumn:
+    def _part(self, name: str, path: KeyPath, table: str | None) -> SpecColumn:
+        """A plugin's column that another one reads; in an entity it is that entity's too."""
         if not self._registry.has("column", name) or not self._registry.part("column", name):
             raise _Refused(self._registry.unknown_name("column", name))
-        for key, (table, its_path, its_name, component) in self.declared.items():
-            if table is None and self._is_part(component, name):
+        for key, (its_table, its_path, its_name, component) in self.declared.items():
+            if its_table == table and self._is_part(component, name):
                 return self.column(key, its_name, table, its_path, component)
+        key = name if table is None else f"{table}.{name}"
         component = Component.model_validate(name)
-        return self.column(name, _bare(name), None, path, component, is_input=False)
+        return self.column(key, _bare(name), table, path, component, is_input=False)
 
     def _is_part(self, component: Component, name: str) -> bool:
         """Whether a declared column is that part and nothing else."""

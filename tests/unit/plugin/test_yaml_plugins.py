@@ -90,7 +90,7 @@ def install(
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tabcf-{name}\nVersion: 1.0.0\n")
     (info / "entry_points.txt").write_text(f"[tabcf]\n{name} = tabcf_{name}:plugin.yaml\n")
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delenv("TABCF_PLUGINS", raising=False)
+    monkeypatch.setenv("TABCF_PLUGINS", name)
     return package / "plugin.yaml"
 
 
@@ -550,8 +550,8 @@ def test_overrides_name_parts_and_plugins(write: Any, ratings: pd.DataFrame) -> 
     [
         (
             "loss.nightlife/tolerant.delta=2",
-            "--set loss.nightlife/tolerant.delta=2: loss: nightlife/tolerant takes no options, "
-            "the plugin has set them; got a mapping",
+            "--set loss.nightlife/tolerant.delta=2: nightlife/tolerant takes no options, the "
+            "plugin has set them; got a mapping",
         ),
         (
             "loss=nightlife/tolrant",

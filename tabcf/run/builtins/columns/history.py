@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from tabcf.contracts.definitions import ColumnDefinition
 from tabcf.contracts.options import Options
-from tabcf.contracts.tables import Tables
+from tabcf.contracts.tables import EVENT, Tables
 from tabcf.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,6 +97,12 @@ def _fit_recency(tables: Tables, options: RecencyOptions) -> dict[str, Any]:
     from tabcf.data.derive.history import grouped
     from tabcf.data.derive.times import microseconds
 
+    if tables.here != EVENT:
+        raise DataError(
+            f"column: recency of {options.of}: expected `at` to be a column of the events, and the "
+            f"column to be declared in the top-level `columns`; '{options.at}' is one of "
+            f"{tables.here}"
+        )
     times, is_missing = microseconds(tables.column(options.at))
     bounds, rows = grouped(_event_index(tables, options.of), times, is_left_out=is_missing)
     return {"bounds": bounds, "times": times[rows]}
