@@ -10,25 +10,41 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.inputs import Bag
-from tabcf.contracts.target import TargetKind
+from tabcf.contracts.target import TargetInfo, TargetKind
+from tabcf.errors import SpecError
 from tabcf.losses import Loss
 from tabcf.plugin.registry import parse_options
-from tabcf.testing.targets import N_ITEMS, positives, target_of, target_rows
+from tabcf.testing.targets import N_ITEMS, TWO_NUMBERS, positives, target_of, target_rows
 
 __all__ = ["LossContract"]
+
+
+# Of which at least one is decoded: what the metrics and predictions of that target read.
+_NEEDED: dict[TargetKind, frozenset[str]] = {
+    "regression": frozenset({"value"}),
+    "rating": frozenset({"value"}),
+    "binary": frozenset({"probability", "probabilities"}),
+    "classes": frozenset({"probabilities"}),
+    "implicit": frozenset({"score", "probability", "value"}),
+}
 
 
 class _Case(NamedTuple):
     """A loss of one kind of target, with a batch."""
 
     name: str
+    info: TargetInfo
     loss: Loss
     raw: Tensor
     target: Any
 
 
 class LossContract:
-    """Subclass it with a `definition` and, where they are needed, `options` as in YAML."""
+    """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
+
+    Every kind of target that the definition takes is tried, and two numbers at once unless the
+    loss refuses them with a `SpecError`.
+    """
 
     definition: ClassVar[LossDefinition]
     options: ClassVar[Any] = {}
@@ -56,7 +72,7 @@ class LossContract:
             case.loss(raw, case.target).backward()
             assert raw.grad is not None, f"{case.name}: no gradient"
             assert torch.isfinite(raw.grad).all(), f"{case.name}: {raw.grad}"
-            assert raw.grad.abs().sum() > 0, f"{case.name}: the gradient is 0"
+            assert raw.grad.any(0).all(), f"{case.name}: an output's gradient is 0 in all rows"
             for name, parameter in case.loss.named_parameters():
                 assert parameter.grad is not None, f"{case.name}: {name} has no gradient"
 
@@ -104,6 +120,36 @@ class LossContract:
             two = case.loss(case.raw[kept], _taken(case.target, kept))
             assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
 
+    def test_a_batch_without_weight_teaches_nothing(self) -> None:
+        for case in self._cases():
+            raw = case.raw.clone().requires_grad_()
+            value = case.loss(raw, case.target, torch.zeros(len(raw)))
+            value.backward()
+            assert value == 0, f"{case.name}: {value} where no row has any weight, expected 0"
+            assert raw.grad is not None, f"{case.name}: no gradient"
+            assert not raw.grad.any(), f"{case.name}: gradient {raw.grad} without any weight"
+
+    def test_it_decodes_what_predictions_are_made_of(self) -> None:
+        """Names and shapes, and probabilities that are some."""
+        for case in self._cases():
+            decoded = case.loss.decode(torch.randn(2, 3, case.loss.d_out, generator=_rng(2)))
+            needed = _NEEDED[case.info.kind]
+            assert needed & decoded.keys(), (
+                f"{case.name}: decode gives {sorted(decoded)}, expected {' or '.join(needed)}"
+            )
+            for key, value in decoded.items():
+                expected = (2, 3, *_trailing(key, case.info))
+                assert value.shape == expected, (
+                    f"{case.name}: {key} of shape {tuple(value.shape)}, expected {expected}"
+                )
+                if key.startswith("probabilit"):
+                    is_share = bool(((value >= 0) & (value <= 1)).all())
+                    assert is_share, f"{case.name}: {key} outside of 0 to 1: {value}"
+                if key == "probabilities":
+                    total = value.sum(-1)
+                    is_one = torch.allclose(total, torch.ones(2, 3), atol=1e-4)
+                    assert is_one, f"{case.name}: {key} add up to {total}, expected 1"
+
     def test_it_decodes_any_leading_shape(self) -> None:
         for case in self._cases():
             width = case.loss.d_out
@@ -111,7 +157,7 @@ class LossContract:
             flat = case.loss.decode(raw.view(6, width))
             deep = case.loss.decode(raw)
             assert flat, f"{case.name}: decode gives nothing"
-            assert flat.keys() == deep.keys()
+            assert flat.keys() == deep.keys(), f"{case.name}: {sorted(flat)}, {sorted(deep)}"
             for key, value in deep.items():
                 assert value.shape[:2] == (2, 3), f"{case.name}: {key} {tuple(value.shape)}"
                 assert torch.isfinite(value).all(), f"{case.name}: {key}"
@@ -119,7 +165,7 @@ class LossContract:
                 assert same, f"{case.name}: {key} depends on the leading shape"
 
     def test_it_is_saved_and_loaded(self) -> None:
-        for one, two in zip(self._cases(), self._cases(), strict=True):
+        for one, two in zip(self._cases(), self._cases(seed=1), strict=True):
             with torch.no_grad():
                 for parameter in one.loss.parameters():
                     parameter.add_(0.1)
@@ -142,24 +188,46 @@ class LossContract:
             after = case.loss(raw.detach() - step, case.target)
             assert after < before, f"{case.name}: {before} rises to {after}"
 
-    def _cases(self, *, n: int | None = None) -> Iterator[_Case]:
+    def _cases(self, *, n: int | None = None, seed: int = 0) -> Iterator[_Case]:
         n = n or self.n_rows
-        options = parse_options(self.definition.options, _as_mapping(self.options))
         for kind in sorted(self.definition.targets):
-            target = target_of(kind)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                loss = self.definition.build(target, options)
+            info = target_of(kind)
+            loss = self._built(info, seed)
             name = f"loss {self.definition.name} of {kind}"
-            assert isinstance(loss, Loss), f"{name}: {loss!r} is no tabcf.losses.Loss"
-            assert loss.d_out >= 1, f"{name}: d_out {loss.d_out}"
-            yield _Case(name, loss, *self._batch(kind, loss, n))
+            yield _Case(name, info, loss, *self._batch(info, loss, n))
+        if "regression" in self.definition.targets:
+            try:
+                loss = self._built(TWO_NUMBERS, seed)
+            except SpecError:
+                return
+            name = f"loss {self.definition.name} of two numbers"
+            yield _Case(name, TWO_NUMBERS, loss, *self._batch(TWO_NUMBERS, loss, n))
 
-    def _batch(self, kind: TargetKind, loss: Loss, n: int) -> tuple[Tensor, Any]:
+    def _built(self, info: TargetInfo, seed: int) -> Loss:
+        options = parse_options(self.definition.options, _as_mapping(self.options))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            loss = self.definition.build(info, options)
+        name = f"loss {self.definition.name} of {info.kind}"
+        assert isinstance(loss, Loss), f"{name}: {loss!r} is no tabcf.losses.Loss"
+        assert loss.d_out >= 1, f"{name}: d_out {loss.d_out}"
+        return loss
+
+    def _batch(self, info: TargetInfo, loss: Loss, n: int) -> tuple[Tensor, Any]:
         rng = _rng(0)
         if self.definition.form == "catalogue":
             return torch.randn(n, N_ITEMS, generator=rng), positives(n, rng)
-        return torch.randn(n, loss.d_out, generator=rng), target_rows(kind, n, rng)
+        raw = torch.randn(n, loss.d_out, generator=rng)
+        if len(info.columns) > 1:
+            return raw, torch.randn(n, len(info.columns), generator=rng)
+        return raw, target_rows(info.kind, n, rng)
+
+
+def _trailing(key: str, info: TargetInfo) -> tuple[int, ...]:
+    """What stands behind the leading dimensions of a decoded value."""
+    if key == "probabilities":
+        return (len(info.levels or info.labels),)
+    return (len(info.columns),) if key == "value" and len(info.columns) > 1 else ()
 
 
 def _rng(seed: int) -> Generator:

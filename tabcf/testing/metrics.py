@@ -18,10 +18,14 @@ _N_ROWS = 60
 
 
 class MetricContract:
-    """Subclass it with a `definition` and, where they are needed, `options` as in YAML."""
+    """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
+
+    `bounds` are the lowest and highest number that a ranking metric gives a user.
+    """
 
     definition: ClassVar[MetricDefinition]
     options: ClassVar[Any] = {}
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def test_it_is_a_finite_number(self) -> None:
         for kind in self._kinds():
@@ -59,6 +63,11 @@ class MetricContract:
             values = self._of_lists(hits, n_relevant)
             assert values.shape == (len(hits),), f"{self._name()}: shape {tuple(values.shape)}"
             assert torch.isfinite(values).all(), f"{self._name()}: {values}"
+            all_hit = torch.arange(hits.shape[1]) < n_relevant[:, None]
+            low, high = self.bounds
+            for found in (values, self._of_lists(all_hit, n_relevant)):
+                is_within = bool(((found >= low) & (found <= high + 1e-6)).all())
+                assert is_within, f"{self._name()}: outside of {self.bounds}: {found}"
 
     def test_a_users_number_does_not_hang_on_others(self) -> None:
         for hits, n_relevant in self._lists():
@@ -72,7 +81,8 @@ class MetricContract:
             all_hit = torch.arange(hits.shape[1]) < n_relevant[:, None]
             best = self._of_lists(all_hit, n_relevant)
             none = self._of_lists(torch.zeros_like(hits), n_relevant)
-            assert (best > none).all(), f"{self._name()}: {best} with all hits, {none} with none"
+            is_better = best > none if self.definition.is_higher_better else best < none
+            assert is_better.all(), f"{self._name()}: {best} with all hits, {none} with none"
 
     def _kinds(self) -> list[TargetKind]:
         return [] if self.definition.is_ranking else sorted(self.definition.targets - {"implicit"})

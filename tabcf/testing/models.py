@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Generator, Tensor, nn
 
@@ -12,8 +16,14 @@ from tabcf.contracts.definitions import ModelDefinition
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn
 from tabcf.contracts.model import ColumnBiases, ColumnRows, ColumnVectors, ItemScorer
+from tabcf.contracts.target import TargetKind
 from tabcf.nn.scoring import score_by_pairs
+from tabcf.plugin.hooks import hookimpl
 from tabcf.plugin.registry import parse_options
+from tabcf.run.fit import fit
+from tabcf.run.folder import load
+from tabcf.run.registry import compose_registry
+from tabcf.testing.data import tiny_ratings
 from tabcf.testing.targets import target_of
 
 __all__ = ["ModelContract"]
@@ -23,6 +33,8 @@ _ITEM = (CategoricalColumn("item", "item", 8, "item"),)
 _EVENT = (CategoricalColumn("daypart", "event", 5),)
 _NUMBERS = (ContinuousColumn("user.age", "user"), ContinuousColumn("price", "event"))
 _SETS = (SetColumn("item.genres", "item", 7),)
+# The first that a model takes is what it is fitted to.
+_KINDS: tuple[TargetKind, ...] = ("rating", "regression", "binary", "classes", "implicit")
 
 
 class ModelContract:
@@ -30,7 +42,8 @@ class ModelContract:
 
     `takes_columns` says whether the model takes more than users and items, `takes_numbers` and
     `takes_sets` whether it uses columns of numbers and of sets. A model that `only_ranks` has no
-    prediction for a single event.
+    prediction for a single event. A baseline that learns less than which items are liked says
+    `learns = False`; `train` is the spec's, for the others' one short fit.
     """
 
     definition: ClassVar[ModelDefinition]
@@ -39,6 +52,13 @@ class ModelContract:
     takes_numbers: ClassVar[bool] = True
     takes_sets: ClassVar[bool] = True
     only_ranks: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    train: ClassVar[Mapping[str, Any]] = {
+        "epochs": 20,
+        "batch_size": 32,
+        "learning_rate": 0.03,
+        "weight_decay": 0.0,
+    }
 
     def test_it_gives_a_row_of_outputs_for_each_row(self) -> None:
         for layout, width in self._layouts():
@@ -65,14 +85,20 @@ class ModelContract:
             inputs = _inputs(layout, 3)
             blank = tuple(Bag(b.values[:0], torch.zeros_like(b.offsets)) for b in inputs.x_sets)
             unknown = Inputs(torch.zeros_like(inputs.x_cat), inputs.x_cont, blank)
-            assert torch.isfinite(_forward(self._built(layout, width), unknown)).all()
+            raw = _forward(self._built(layout, width), unknown)
+            assert torch.isfinite(raw).all(), f"{self.definition.name}: {raw} for unknown values"
 
     def test_every_weight_is_trained(self) -> None:
+        """Away from the first values, which may be such that some have no slope yet."""
         for layout, width in self._layouts():
             model = self._built(layout, width)
             if self.definition.solve is not None:
                 return
             model.train()
+            rng = _rng(3)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng))
             inputs = _inputs(layout, 40)
             (_forward(model, inputs) * torch.randn(40, width, generator=_rng(2))).sum().backward()
             for name, parameter in model.named_parameters():
@@ -81,6 +107,7 @@ class ModelContract:
                     continue
                 assert parameter.grad is not None, f"{where} has no gradient"
                 assert torch.isfinite(parameter.grad).all(), f"{where}: {parameter.grad}"
+                assert parameter.grad.any(), f"{where}: the gradient is 0, nothing hangs on it"
 
     def test_it_is_saved_and_loaded(self) -> None:
         for layout, width in self._layouts():
@@ -124,6 +151,54 @@ class ModelContract:
                     for parameter, rows in model.column_rows(position):
                         assert len(parameter[rows]) == column.cardinality, where
 
+    def test_it_learns_which_items_are_liked(self) -> None:
+        """By a short fit in which everybody likes half of the items; then it is saved."""
+        kind = next(k for k in _KINDS if k in self.definition.targets)
+        events, spec = _liked(kind), self._spec(kind)
+        with tempfile.TemporaryDirectory() as folder:
+            plugins = ["no:*", *self._plugins()]
+            run = fit(spec, events, Path(folder, "run"), plugins=plugins)
+            loaded = load(Path(folder, "run"), plugins=plugins)
+            if kind == "implicit":
+                users = events["user_id"].unique()[:5]
+                before, after = run.recommend(users, k=4), loaded.recommend(users, k=4)
+            else:
+                before, after = run.predict(events), loaded.predict(events)
+            assert before.equals(after), f"{self.definition.name}: loaded, it predicts otherwise"
+        name, value = next(iter(run.report.test.items()))
+        where = f"{self.definition.name}: test {name} {value:g}"
+        assert np.isfinite(value), where
+        if not self.learns:
+            return
+        if kind in ("rating", "regression"):
+            mean = run.report.baselines["global mean"][name]
+            assert value < 0.75 * mean, f"{where}, that of the mean is {mean:g}"
+        else:
+            assert value > 0.75, f"{where}, expected above 0.75"
+
+    def _spec(self, kind: TargetKind) -> dict[str, Any]:
+        """Users and items and no other columns; a target of that kind."""
+        target: Any = {
+            "rating": {"column": "liked", "levels": [1, 5]},
+            "implicit": {"implicit": {"positive": "liked >= 4"}},
+        }.get(kind, "liked")
+        metric = {"implicit": {"ndcg": 3}, "rating": "rmse", "regression": "rmse"}
+        return {
+            "tabcf": 1,
+            "target": target,
+            "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+            "model": {self.definition.name: self.options} if self.options else self.definition.name,
+            "split": {"random": {"valid": 0, "test": 0.2}},
+            "train": {} if self.definition.solve is not None else dict(self.train),
+            "metrics": [metric.get(kind, "accuracy")],
+        }
+
+    def _plugins(self) -> list[Any]:
+        """The definition as a plugin, unless tabcf has it."""
+        if any(found.definition is self.definition for _, found in compose_registry(["no:*"])):
+            return []
+        return [_OneModel(self.definition)]
+
     def _layouts(self) -> Iterator[tuple[Layout, int]]:
         """Users and items alone; then with all kinds of columns; one output, or three."""
         numbers = _NUMBERS if self.takes_numbers else ()
@@ -145,6 +220,28 @@ class ModelContract:
             model = self.definition.build(layout, target, width, options)
         assert isinstance(model, nn.Module), f"{self.definition.name}: {model!r} is no nn.Module"
         return model.eval()
+
+
+class _OneModel:
+    """A plugin that has one model."""
+
+    def __init__(self, definition: ModelDefinition) -> None:
+        self._definition = definition
+
+    @hookimpl
+    def tabcf_models(self) -> list[ModelDefinition]:
+        return [self._definition]
+
+
+def _liked(kind: TargetKind) -> pd.DataFrame:
+    """Events of users with all sorts of items; `liked` follows from the item alone."""
+    events = tiny_ratings()
+    values: tuple[Any, ...] = (5, 1)
+    if kind == "binary":
+        values = ("yes", "no")
+    elif kind == "classes":
+        values = ("yes", "no", "perhaps")
+    return events.assign(liked=np.array(values)[events["item_id"] % len(values)])
 
 
 def _forward(model: nn.Module, inputs: Inputs) -> Tensor:

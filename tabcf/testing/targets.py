@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.target import TargetInfo, TargetKind
 
-__all__ = ["N_ITEMS", "perfect_prediction", "positives", "target_of", "target_rows"]
+__all__ = ["N_ITEMS", "TWO_NUMBERS", "perfect_prediction", "positives", "target_of", "target_rows"]
 
 N_ITEMS = 9
 
@@ -23,6 +23,7 @@ _TARGETS: dict[TargetKind, TargetInfo] = {
     "classes": TargetInfo("classes", ("y",), labels=("a", "b", "c")),
     "implicit": TargetInfo("implicit"),
 }
+TWO_NUMBERS = TargetInfo("regression", ("y", "z"), center=(2.0, -1.0), scale=(3.0, 0.5))
 
 
 def target_of(kind: TargetKind) -> TargetInfo:
