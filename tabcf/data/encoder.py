@@ -238,7 +238,8 @@ class Encoder:
             state, found = split(fitted.state, fitted.plan.key)
             arrays |= found
             encoding = None if fitted.encoding is None else fitted.encoding.to_json()
-            columns[fitted.plan.key] = {"state": state, "encoding": encoding}
+            table = fitted.plan.table
+            columns[fitted.plan.key] = {"table": table, "state": state, "encoding": encoding}
         return {"columns": columns}, arrays
 
     @classmethod

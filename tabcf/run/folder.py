@@ -166,8 +166,10 @@ def load(
 
     folder = Path(folder)
     _check(folder)
-    registry = compose_registry(plugins)
     lock = _read_json(folder / "environment.json")["plugins"]
+    # The run's own files come before installed plugins of their names.
+    own = [f"no:{name}" for name, entry in lock.items() if entry["origin"] == "file"]
+    registry = compose_registry([*plugins, *own])
     add_files(lock, registry, folder)
     check_lock(lock, registry, where=str(folder), allow_changed=allow_changed_plugins)
     spec = Spec.model_validate(_read_json(folder / "spec.json"))
@@ -186,6 +188,13 @@ def load(
     auto = {name: kind for pair in state["auto"] for name, kind in pair.items()}
     declared_spec = spec.model_copy(update={"columns": _components(auto)}) if auto else spec
     plans = column_plans(declared_spec, registry)
+    for plan in plans:
+        saved = state["columns"].get(plan.key)
+        if saved is None or saved["table"] != plan.table:
+            whose = "" if saved is None else f" of {plan.table}"
+            raise RunError(
+                f"{folder}: its plugins have changed too far; it has no column '{plan.key}'{whose}"
+            )
     encoder = Encoder.from_json(state, _read_arrays(folder / _ARRAYS), plans, entities)
     past = None
     if (folder / "interactions.parquet").exists():
