@@ -25,7 +25,7 @@ from tabcf.data.encodings import (
     encoding_from_json,
 )
 from tabcf.data.entities import Entity, EntityPlan, build_entity
-from tabcf.data.plans import ColumnPlan, Frames, Maker, in_order
+from tabcf.data.plans import ColumnPlan, Frames, Maker, in_order, plugin_errors
 from tabcf.data.sources import Source
 from tabcf.data.states import joined, split
 from tabcf.errors import DataError
@@ -92,7 +92,9 @@ class Encoder:
             for table, column in plan.raw:
                 (events if table == EVENT else built[table].with_blank_row()).require([column])
             if plan.definition.fit is not None:
-                states[plan.key] = plan.definition.fit(maker.tables(plan), plan.options)
+                tables = maker.tables(plan)
+                with plugin_errors(plan):
+                    states[plan.key] = plan.definition.fit(tables, plan.options)
             series = maker.make(plan)
             if plan.table != EVENT:
                 series = series.iloc[1:].reset_index(drop=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import pandas as pd
 from tabcf.contracts.definitions import ColumnDefinition
 from tabcf.contracts.tables import EVENT, Tables
 from tabcf.data.sources import read_beside
-from tabcf.errors import PluginError
+from tabcf.errors import PluginError, TabcfError
 
-__all__ = ["ColumnPlan", "Frames", "Maker", "in_order"]
+__all__ = ["ColumnPlan", "Frames", "Maker", "in_order", "plugin_errors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,22 @@ class Frames:
         return {name: self.index[name][rows] for name, rows in self.rows.items()}
 
 
+@contextmanager
+def plugin_errors(plan: ColumnPlan) -> Iterator[None]:
+    """Say which column it was whose functions failed.
+
+    Raises:
+        PluginError: Something else than an error of tabcf's own was raised.
+    """
+    try:
+        yield
+    except TabcfError:
+        raise
+    except Exception as error:
+        what = f"column '{plan.name}' ({plan.definition.name})"
+        raise PluginError(f"{what} failed: {type(error).__name__}: {error}") from error
+
+
 class Maker:
     """Makes columns from one set of frames, each once.
 
@@ -107,7 +124,8 @@ class Maker:
             else:
                 state = self._states.get(plan.key)
                 tables = self.tables(plan)
-                made = plan.definition.apply(tables, plan.options, state)
+                with plugin_errors(plan):
+                    made = plan.definition.apply(tables, plan.options, state)
                 self._made[plan.key] = _checked(made, plan, tables).rename(plan.name)
         return self._made[plan.key]
 

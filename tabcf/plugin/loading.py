@@ -29,7 +29,7 @@ def load(plugin: Plugin) -> Any:
         value = importlib.import_module(module)
         for attribute in filter(None, attributes.split(".")):
             value = getattr(value, attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"plugin {plugin.label} cannot be imported: {type(error).__name__}: {error}"
         ) from error

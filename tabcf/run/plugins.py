@@ -46,6 +46,11 @@ def plugin_problems(plugin: str | Path, plugins: Sequence[Any] = ()) -> list[str
     status = find_plugin(plugin, statuses)
     if status.error is not None:
         return status.error.splitlines()
+    if not status.adds:
+        return [
+            f"plugin {status.plugin.label}: adds nothing; a hook is marked with "
+            "tabcf.plugin.hooks.hookimpl and returns a list"
+        ]
     return list(_problems(status.plugin, registry))
 
 
