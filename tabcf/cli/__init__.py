@@ -60,7 +60,7 @@ class _Commands(click.Group):
         """The commands of plugins; nothing heavy is imported where none has any."""
         from tabcf.plugin.finding import installed_plugins, module_plugin
 
-        given = (ctx.find_object(Session) or Session()).plugins
+        given = _plugins(ctx)
         without = [name.removeprefix("no:") for name in given if name.startswith("no:")]
         plugins = installed_plugins(without=without)
         plugins += [module_plugin(name) for name in given if not name.startswith("no:")]
@@ -77,6 +77,12 @@ def builtin_command(name: str) -> click.Command:
     """A built-in command; imports its module."""
     command: click.Command = import_module(f"tabcf.cli.{name.replace('-', '_')}").command
     return command
+
+
+def _plugins(ctx: click.Context) -> tuple[str, ...]:
+    """What the options say of plugins; a command is looked up before `cli` itself is run."""
+    chosen: tuple[str, ...] = ctx.params.get("plugins") or ()
+    return ("no:*", *chosen) if ctx.params.get("no_plugins") else chosen
 
 
 def _built(definition: CommandDefinition) -> click.Command:
@@ -106,10 +112,11 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None
     "-p",
     "plugins",
     multiple=True,
+    is_eager=True,  # so that --help behind it knows of it
     metavar="MODULE",
     help="Load a Python module as a plugin; no:NAME leaves an installed plugin out.",
 )
-@click.option("--no-plugins", is_flag=True, help="Leave all installed plugins out.")
+@click.option("--no-plugins", is_flag=True, is_eager=True, help="Leave all installed plugins out.")
 @click.option(
     "--allow-changed-plugins",
     is_flag=True,
@@ -132,8 +139,7 @@ def cli(
     allow_changed_plugins: bool,
 ) -> None:
     """Recommenders and tabular models declared in one YAML file."""
-    chosen = ("no:*", *plugins) if no_plugins else plugins
-    ctx.obj = Session(debug, chosen, allow_changed_plugins)
+    ctx.obj = Session(debug, _plugins(ctx), allow_changed_plugins)
 
 
 def main() -> None:

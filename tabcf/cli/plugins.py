@@ -78,13 +78,14 @@ def show(name: str, is_json: bool) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
 def check(names: tuple[str, ...]) -> None:
     """Check plugins by name, or YAML plugins by file; all that are installed by default."""
+    from tabcf.cli.builtins import BuiltinCommands
     from tabcf.cli.session import session
     from tabcf.run.plugins import plugin_problems
 
     chosen = names or tuple(status.plugin.name for status in _statuses())
     problems = []
     for name in chosen:
-        found = plugin_problems(name, session().plugins)
+        found = plugin_problems(name, session().plugins, commands=BuiltinCommands())
         click.echo(f"{name}: {'ok' if not found else f'{len(found)} to mend'}")
         problems += found
     for problem in problems:

@@ -21,12 +21,15 @@ from tabcf.spec.yaml_plugin import check_yaml_plugin, read_yaml_plugin
 __all__ = ["find_plugin", "plugin_problems"]
 
 
-def plugin_problems(plugin: str | Path, plugins: Sequence[Any] = ()) -> list[str]:
+def plugin_problems(
+    plugin: str | Path, plugins: Sequence[Any] = (), *, commands: Any = None
+) -> list[str]:
     """Everything that is wrong with a plugin, a line each.
 
     Args:
         plugin: A YAML plugin's file, or the name of an installed plugin or of its package.
         plugins: What `fit` takes as `plugins`.
+        commands: An object with the command line's own commands.
 
     Raises:
         PluginError: There is no such plugin.
@@ -42,7 +45,7 @@ def plugin_problems(plugin: str | Path, plugins: Sequence[Any] = ()) -> list[str
         except PluginError as error:
             return [str(error)]
         return []
-    registry, statuses = survey_plugins(plugins)
+    registry, statuses = survey_plugins(plugins, commands=commands)
     status = find_plugin(plugin, statuses)
     if status.error is not None:
         return status.error.splitlines()
