@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tabcf.contracts.tracker import Tracker
 
 __all__ = [
+    "BatchForm",
     "ColumnDefinition",
     "CommandDefinition",
     "Definition",
@@ -31,6 +32,7 @@ __all__ = [
     "LossDefinition",
     "MetricDefinition",
     "ModelDefinition",
+    "SamplerDefinition",
     "ScheduleDefinition",
     "SplitDefinition",
     "TrackerDefinition",
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 ColumnOutput = Literal["category", "number", "set"]
-BatchForm = Literal["pointwise", "catalogue"]
+BatchForm = Literal["pointwise", "sampled", "catalogue", "factored"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +85,10 @@ class ModelDefinition(Definition):
 class LossDefinition(Definition):
     """A loss: `build(target, options)` gives a `tabcf.losses.Loss`.
 
-    `pointwise` losses see one raw output row per event, `catalogue` losses one user's raw
-    outputs for every item. A loss made of others has a `compose(lookup, options)` that gives its
+    `pointwise` losses see one raw output row per event, `sampled` ones those of its item and of
+    others that were drawn, `catalogue` ones a user's raw outputs for every item, `factored` ones
+    the vectors that these are products of. In a sum beside a pointwise loss it takes
+    `targets_in_sum` as well. A loss made of others has a `compose(lookup, options)` that gives its
     definition for the losses that its options name; `lookup` gives a name's definition, options
     and scope.
     """
@@ -92,6 +96,7 @@ class LossDefinition(Definition):
     targets: frozenset[TargetKind]
     build: Callable[[TargetInfo, Any], nn.Module]
     form: BatchForm = "pointwise"
+    targets_in_sum: frozenset[TargetKind] = frozenset()
     compose: Callable[[Callable[[str], Any], Any], LossDefinition] | None = None
 
 
@@ -166,6 +171,16 @@ class TrackerDefinition(Definition):
     """Who is told of a fit: `build(options)` gives a `tabcf.contracts.tracker.Tracker`."""
 
     build: Callable[[Any], Tracker]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerDefinition(Definition):
+    """How items are drawn that a user did not choose.
+
+    `build(options)` gives a function of a `tabcf.training.samplers.Catalogue` that gives a sampler.
+    """
+
+    build: Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

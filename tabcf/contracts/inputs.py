@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Bag", "Inputs", "Query"]
+__all__ = ["Bag", "Factored", "Inputs", "Query", "Sampled"]
 
 
 class Bag(NamedTuple):
@@ -51,3 +51,31 @@ class Query(NamedTuple):
     user: Inputs
     event: Inputs
     history: Bag | None = None
+
+
+class Sampled(NamedTuple):
+    """What a loss of sampled items is told beside the outputs of B events and N items of each.
+
+    Shape:
+        is_valid: `(B, N)` booleans: whether a sampled item counts; one that its user has chosen
+            as well does not.
+        log_q: `(B, 1 + N)`: log of how likely each item was to be sampled, the event's own item
+            first; None where all were equally likely.
+        target: `(B,)`: the encoded target of the events, for losses beside it; None if there is
+            none.
+    """
+
+    is_valid: Tensor
+    log_q: Tensor | None = None
+    target: Tensor | None = None
+
+
+class Factored(NamedTuple):
+    """Users and items as vectors whose products are the scores.
+
+    Shape:
+        query: `(B, E)`. items: `(I, E)`.
+    """
+
+    query: Tensor
+    items: Tensor

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     from tabcf.contracts.inputs import Inputs, Query
 
-__all__ = ["ColumnBiases", "ColumnRows", "ColumnVectors", "ItemScorer", "KnowsBiases"]
+__all__ = [
+    "CandidateScorer",
+    "ColumnBiases",
+    "ColumnRows",
+    "ColumnVectors",
+    "FactoredScorer",
+    "ItemScorer",
+    "KnowsBiases",
+]
 
 
 @runtime_checkable
@@ -41,6 +49,35 @@ class ItemScorer(Protocol):
     """
 
     def score_items(self, query: Query, items: Inputs) -> Tensor: ...
+
+
+@runtime_checkable
+class CandidateScorer(Protocol):
+    """Scores some items for each user, other ones for each.
+
+    Shape:
+        Input: B users of the query, and the columns of B · N items, N in a row for each user.
+        Output: `(B, N, d_out)`.
+    """
+
+    def score_candidates(self, query: Query, items: Inputs) -> Tensor: ...
+
+
+@runtime_checkable
+class FactoredScorer(Protocol):
+    """Gives vectors whose products are the scores, up to a rising function.
+
+    Shape:
+        query_factors: `(B, E)`. item_factors: `(I, E)`.
+    """
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the products are the scores themselves."""
+
+    def query_factors(self, query: Query) -> Tensor: ...
+
+    def item_factors(self, items: Inputs) -> Tensor: ...
 
 
 @runtime_checkable

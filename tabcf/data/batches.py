@@ -24,6 +24,7 @@ __all__ = [
     "select_bag",
     "shuffled_batches",
     "to_device",
+    "without",
 ]
 
 # Rows gathered at a time: large enough that a batch of 64 costs only a slice, small enough that
@@ -75,7 +76,7 @@ def gather(table: Table, positions: Tensor) -> Inputs:
         return inputs
     bags = list(inputs.x_sets)
     for column, values in table.left_out.items():
-        bags[column] = _without(bags[column], values.index_select(0, positions))
+        bags[column] = without(bags[column], values.index_select(0, positions))
     return inputs._replace(x_sets=tuple(bags))
 
 
@@ -160,7 +161,7 @@ def _slice_bag(bag: Bag, start: int, stop: int) -> Bag:
     return Bag(bag.values[first:last], bag.offsets[start:stop] - first, weights)
 
 
-def _without(bag: Bag, left_out: Tensor) -> Bag:
+def without(bag: Bag, left_out: Tensor) -> Bag:
     """The bag less one value a row, `(B,)`; 0 leaves nothing out."""
     lengths = torch.diff(_bounds(bag))
     is_kept = bag.values != torch.repeat_interleave(left_out, lengths)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tabcf.contracts.inputs import Sampled
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError
 from tabcf.losses.loss import Loss
@@ -15,7 +16,10 @@ __all__ = ["Sum"]
 
 
 class Sum(Loss):
-    """A weighted sum of losses that read the same output in the same way.
+    """A weighted sum of losses that read the same outputs.
+
+    Beside a loss of sampled items, one of single events reads the outputs of the events' own items
+    and their target: a blend of how an item is rated and how it is ranked.
 
     Args:
         target: What is predicted, the same for all parts.
@@ -48,15 +52,24 @@ class Sum(Loss):
                     f"{type(part).__name__} {part.d_out}"
                 )
                 raise SpecError([problem])
+        forms = {part.form for _, part in parts}
+        if len(forms) > 1 and forms != {"pointwise", "sampled"}:
+            raise SpecError([f"loss.sum: losses of the forms {', '.join(sorted(forms))}"])
+        self.form = "pointwise" if forms == {"pointwise"} else max(forms)
         self.factors = tuple(float(factor) for factor, _ in parts)
         self.parts = nn.ModuleList(part for _, part in parts)
 
-    def forward(self, raw: Tensor, target: Any, weight: Tensor | None = None) -> Tensor:
+    def forward(self, raw: Any, target: Any, weight: Tensor | None = None) -> Tensor:
         """The factors times the parts' losses, added up."""
-        total = raw.new_zeros(())
+        total: Any = 0.0
         for factor, part in zip(self.factors, self.parts, strict=True):
-            total = total + factor * part(raw, target, weight)
-        return total
+            if isinstance(target, Sampled) and getattr(part, "form", "") == "pointwise":
+                value = part(raw[:, :1], target.target, weight)
+            else:
+                value = part(raw, target, weight)
+            total = total + factor * value
+        result: Tensor = total
+        return result
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         """What the first part makes of the output."""

@@ -41,6 +41,8 @@ class Softmax(Loss):
         tensor(1.3863)
     """
 
+    form = "catalogue"
+
     def __init__(
         self, target: TargetInfo, *, reduction: Literal["interaction", "user"] = "interaction"
     ) -> None:

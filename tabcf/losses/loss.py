@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tabcf.contracts.definitions import BatchForm
 from tabcf.errors import TrainingError
 
 __all__ = ["Loss", "check_shapes", "weighted_mean"]
@@ -23,18 +24,20 @@ class Loss(nn.Module):
     """
 
     d_out: int
+    form: BatchForm = "pointwise"
 
     def __init__(self, *, d_out: int) -> None:
         super().__init__()
         self.d_out = d_out
 
-    def forward(self, raw: Tensor, target: Any, weight: Tensor | None = None) -> Tensor:
+    def forward(self, raw: Any, target: Any, weight: Tensor | None = None) -> Tensor:
         """The mean loss of a batch, `sum(weight * loss) / sum(weight)`.
 
         Args:
-            raw: `(B, d_out)` outputs of the model.
-            target: The encoded target, `(B,)` or `(B, T)`; for a catalogue loss each row's
-                positives as a `Bag` of item columns.
+            raw: `(B, d_out)` outputs of the model; for other forms than pointwise what that form
+                reads.
+            target: The encoded target, `(B,)` or `(B, T)`; for a sampled loss a `Sampled`, for
+                a catalogue or factored one each row's positives as a `Bag` of item columns.
             weight: `(B,)`, not negative; all rows count the same without it.
 
         Returns:

@@ -149,6 +149,31 @@ class DotProduct(nn.Module):
         raw = self.dropout(asked.vector) @ item.vector.T + asked.inner + item.inner.T
         return in_range(raw, self.y_range).unsqueeze(2)
 
+    def score_candidates(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, N, 1)`: other items for each user, N each, by small products."""
+        asked, item = self._query_terms(query), self._item_terms(items)
+        n_users = len(asked.vector)
+        vectors = item.vector.view(n_users, -1, self.n_factors)
+        between = torch.bmm(vectors, self.dropout(asked.vector).unsqueeze(2)).squeeze(2)
+        raw = between + asked.inner + item.inner.view(n_users, -1)
+        return in_range(raw, self.y_range).unsqueeze(2)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether scores are products themselves: they are, without a `y_range`."""
+        return self.y_range is None
+
+    def query_factors(self, query: Query) -> Tensor:
+        """`(B, D + 2)`: vectors whose products with `item_factors` are the scores."""
+        asked = self._query_terms(query)
+        ones = torch.ones_like(asked.inner)
+        return torch.cat([self.dropout(asked.vector), asked.inner, ones], 1)
+
+    def item_factors(self, items: Inputs) -> Tensor:
+        """`(I, D + 2)`."""
+        item = self._item_terms(items)
+        return torch.cat([item.vector, torch.ones_like(item.inner), item.inner], 1)
+
     def user_vectors(self, query: Query) -> Tensor:
         """`(B, D)`: the sum of a user's and an event's columns' vectors."""
         return self._query_terms(query).vector

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 
-__all__ = ["score_by_pairs"]
+__all__ = ["score_by_pairs", "score_candidates_by_pairs"]
 
 
 def score_by_pairs(
@@ -50,6 +50,20 @@ def score_by_pairs(
         )
     raw = torch.cat(parts)
     return raw.view(n_users, n_items, raw.shape[1])
+
+
+def score_candidates_by_pairs(model: nn.Module, query: Query, items: Inputs) -> Tensor:
+    """`(B, N, d_out)`: other items for each user, N in a row each, by the model's forward."""
+    n_users = len(query.user.x_cat)
+    n = len(items.x_cat) // max(n_users, 1)
+    rows = torch.arange(n_users, device=items.x_cat.device).repeat_interleave(n)
+    sides = [_take(query.user, rows), items, _take(query.event, rows)]
+    raw: Tensor = model(
+        torch.cat([side.x_cat for side in sides], 1),
+        torch.cat([side.x_cont for side in sides], 1),
+        tuple(bag for side in sides for bag in side.x_sets),
+    )
+    return raw.view(n_users, n, raw.shape[1])
 
 
 def _take(inputs: Inputs, rows: Tensor) -> Inputs:

@@ -99,11 +99,10 @@ def installed_plugins(*, without: Sequence[str] = ()) -> list[Plugin]:
     names = None if allowed is None else {name.strip() for name in allowed.split(",")}
     found = []
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        distribution = entry.dist.name if entry.dist else entry.name
+        distribution, version = _name_and_version(entry)
         own = {entry.name, distribution}
         if own & set(without) or (names is not None and not own & names):
             continue
-        version = entry.dist.version if entry.dist else ""
         is_yaml = entry.value.endswith(_YAML)
         found.append(
             Plugin(
@@ -111,7 +110,7 @@ def installed_plugins(*, without: Sequence[str] = ()) -> list[Plugin]:
                 "installed",
                 distribution,
                 version,
-                path=_resource(entry.value) if is_yaml else None,
+                path=_resource(entry) if is_yaml else None,
                 target="" if is_yaml else entry.value,
             )
         )
@@ -143,10 +142,28 @@ def given_plugin(value: Any) -> Plugin:
     return Plugin(name, "given", name, "", value=value)
 
 
-def _resource(value: str) -> Path | None:
+def _name_and_version(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Those of the package that has an entry point.
+
+    They are read from the first lines of its metadata: the parser of mails, which
+    `importlib.metadata` uses for each of them, takes ten times as long.
+    """
+    if entry.dist is None:
+        return entry.name, ""
+    text = entry.dist.read_text("METADATA") or entry.dist.read_text("PKG-INFO") or ""
+    lines = text.partition("\n\n")[0].splitlines()
+    headers = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return headers.get("Name", entry.name).strip(), headers.get("Version", "").strip()
+
+
+def _resource(entry: importlib.metadata.EntryPoint) -> Path | None:
     """The file that `package:plugin.yaml` names, found without importing the package."""
-    package, _, name = value.partition(":")
+    package, _, name = entry.value.partition(":")
     first, *rest = package.split(".")
+    if entry.dist is not None:
+        path = Path(str(entry.dist.locate_file("/".join([first, *rest, name]))))
+        if path.is_file():
+            return path
     try:
         spec = importlib.util.find_spec(first)
     except (ImportError, ValueError):

@@ -14,6 +14,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    SamplerDefinition,
     ScheduleDefinition,
     SplitDefinition,
     TrackerDefinition,
@@ -33,6 +34,7 @@ KINDS: Mapping[str, type[Definition]] = {
     "metric": MetricDefinition,
     "column": ColumnDefinition,
     "split": SplitDefinition,
+    "sampler": SamplerDefinition,
     "schedule": ScheduleDefinition,
     "tracker": TrackerDefinition,
     "unknown": UnknownDefinition,
@@ -100,6 +102,7 @@ class Registry:
         self._entities: dict[str, tuple[EntityPart, str]] = {}
         self._commands: dict[str, tuple[CommandDefinition, str, str]] = {}
         self._set_aside: dict[str, str] = {}
+        self._added: dict[str, list[str]] = {}
         self.plugins: dict[str, Plugin] = {}
 
     def copy(self) -> Registry:
@@ -107,6 +110,7 @@ class Registry:
         copied = Registry()
         copied._by_kind = {kind: dict(known) for kind, known in self._by_kind.items()}
         copied._entities, copied._commands = dict(self._entities), dict(self._commands)
+        copied._added = {plugin: list(parts) for plugin, parts in self._added.items()}
         copied._set_aside, copied.plugins = dict(self._set_aside), dict(self.plugins)
         return copied
 
@@ -136,6 +140,9 @@ class Registry:
             self._check_free(kind, definition.name, plugin, origin, added[kind])
             full = f"{plugin}/{definition.name}" if plugin else definition.name
             added[kind][full] = Registered(definition, origin)
+        own = self._added.setdefault(plugin, [])
+        own += [f"{kind} {_part_of(name)}" for kind in KINDS for name in sorted(added[kind])]
+        own += [f"command {name}" for name in commands if name not in self._commands]
         for kind, found in added.items():
             self._by_kind[kind].update(found)
         self._commands = commands
@@ -160,6 +167,11 @@ class Registry:
                 self._check_free(kind, name, plugin, origin, added[kind])
                 part = Part(plugin, component, options, folder)
                 added[kind][f"{plugin}/{name}"] = Registered(part, origin)
+        own = self._added.setdefault(plugin, [])
+        for kind in filter(added.__contains__, KINDS):
+            names = [name for name in sorted(added[kind]) if not _is_of_entity(name)]
+            own += [f"{kind} {_part_of(name)}" for name in names]
+        own += [f"entity {name}" for name in sorted(entities)]
         for kind, found in added.items():
             self._by_kind[kind].update(found)
         for name, values in entities.items():
@@ -174,10 +186,10 @@ class Registry:
         added: Mapping[str, Registered],
     ) -> None:
         full = f"{plugin}/{name}" if plugin else name
-        known = {**self._by_kind[kind], **added}
         for taken in (full, name):
-            if taken in known:
-                raise PluginError(_clash(kind, taken, known[taken].origin, origin))
+            for known in (self._by_kind[kind], added):
+                if taken in known:
+                    raise PluginError(_clash(kind, taken, known[taken].origin, origin))
 
     def set_aside(self, plugin: str, error: str) -> None:
         """Remember a plugin that could not be used; it is named where a name is missing."""
@@ -190,19 +202,7 @@ class Registry:
 
     def added_by(self, plugin: str) -> tuple[str, ...]:
         """What a plugin adds, such as `column daypart`; columns before losses, as kinds go."""
-        found = [
-            f"{kind} {name.removeprefix(f'{plugin}/')}"
-            for kind, known in self._by_kind.items()
-            for name in sorted(known)
-            if name.startswith(f"{plugin}/") and not _is_of_entity(name)
-        ]
-        found += [
-            f"entity {name.removeprefix(f'{plugin}/')}"
-            for name in sorted(self._entities)
-            if name.startswith(f"{plugin}/")
-        ]
-        found += [f"command {name}" for name, (_, by, _) in self._commands.items() if by == plugin]
-        return tuple(found)
+        return tuple(self._added.get(plugin, ()))
 
     @property
     def commands(self) -> Mapping[str, CommandDefinition]:
@@ -351,6 +351,10 @@ def _is_of_entity(name: str) -> bool:
     """
     plugin, slash, part = name.partition("/")
     return bool(plugin and slash) and "." in part
+
+
+def _part_of(name: str) -> str:
+    return name.partition("/")[2] or name
 
 
 def parse_options(record: type[Options], given: Mapping[str, Any]) -> Options:

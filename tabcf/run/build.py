@@ -14,9 +14,15 @@ from tabcf.errors import SpecError, TrainingError
 from tabcf.losses import Loss
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.run.prepare import Encoded
-from tabcf.spec.records import Spec
-from tabcf.training.objectives import CatalogueObjective, Objective, PointwiseObjective
+from tabcf.spec.records import Component, Spec
+from tabcf.training.objectives import (
+    CatalogueObjective,
+    Objective,
+    PointwiseObjective,
+    SampledObjective,
+)
 from tabcf.training.optimiser import AdamW, Decay, decay_groups
+from tabcf.training.samplers import Catalogue, Chosen
 
 __all__ = [
     "build_loss",
@@ -75,6 +81,7 @@ def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) ->
 
 def build_objective(
     spec: Spec,
+    registry: Registry,
     definition: LossDefinition,
     encoded: Encoded,
     model: nn.Module,
@@ -86,7 +93,9 @@ def build_objective(
     device = device_named(spec.train.device)
     device_or_none = None if device.type == "cpu" else device
     batch_size = spec.train.batch_size
-    if definition.form == "catalogue":
+    if definition.form == "sampled":
+        return _sampled_objective(spec, registry, encoded, model, loss, masking, device_or_none)
+    if definition.form in ("catalogue", "factored"):
         if encoded.encoder.layout.has_event_columns:
             raise SpecError(
                 [
@@ -110,6 +119,49 @@ def build_objective(
         masking=masking,
         l2=spec.train.l2,
         device=device_or_none,
+    )
+
+
+def _sampled_objective(
+    spec: Spec,
+    registry: Registry,
+    encoded: Encoded,
+    model: nn.Module,
+    loss: nn.Module,
+    masking: float,
+    device: torch.device | None,
+) -> SampledObjective:
+    """Events among items that are drawn as the spec says.
+
+    What a user chose in training is never drawn for them; what they will choose in held-out rows
+    is unknown here, and leaving it out would teach the model which items those are.
+    """
+    assert encoded.past is not None
+    item = encoded.train.entities["item"]
+    rows = torch.nonzero(item.index).squeeze(1)
+    counts = torch.bincount(encoded.train.rows["item"].long(), minlength=len(item))[rows]
+    column = torch.full((len(item),), -1)
+    column[rows] = torch.arange(len(rows))
+    user_rows, item_rows = (torch.from_numpy(a).long() for a in encoded.past.positive.pairs())
+    is_trained = column[item_rows] >= 0
+    chosen = Chosen(
+        user_rows[is_trained],
+        column[item_rows[is_trained]],
+        n_users=len(encoded.train.entities["user"]),
+        n_items=len(rows),
+    )
+    sampler = registry.resolve("sampler", spec.negatives or Component.model_validate("uniform"))
+    catalogue = Catalogue(rows, counts)
+    return SampledObjective(
+        encoded.train,
+        model,
+        loss,
+        sampler=sampler.definition.build(sampler.options)(catalogue),
+        chosen=chosen,
+        catalogue=catalogue,
+        batch_size=spec.train.batch_size,
+        masking=masking,
+        device=device,
     )
 
 

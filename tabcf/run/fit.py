@@ -212,7 +212,7 @@ def _train(
             return trained, Training()
         policy = unknown_policy(spec, registry)
         objective = build_objective(
-            spec, loss.definition, encoded, model, loss_module, masking=policy.masking
+            spec, registry, loss.definition, encoded, model, loss_module, masking=policy.masking
         )
         validated = _encode_part(encoded, events, VALID) if metrics else None
 

@@ -183,8 +183,7 @@ def load(
         counts = np.concatenate([[0], frame.pop(_COUNT).to_numpy()])
         if _MEAN in frame.columns:
             mean_targets[name] = np.concatenate([[np.nan], frame.pop(_MEAN).to_numpy()])
-        plan = EntityPlan(name, declared.id, declared.label)
-        entities[name] = Entity(plan, frame, ids, counts)
+        entities[name] = Entity(EntityPlan(name, declared.id, declared.label), frame, ids, counts)
     auto = {name: kind for pair in state["auto"] for name, kind in pair.items()}
     declared_spec = spec.model_copy(update={"columns": _components(auto)}) if auto else spec
     plans = column_plans(declared_spec, registry)
@@ -212,8 +211,9 @@ def load(
         model = definition.build(encoder.layout, target, int(loss_module.d_out), options)
     weights = load_file(folder / "weights.safetensors")
     for prefix, module in (("model.", model), ("loss.", loss_module)):
-        own = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
-        module.load_state_dict(own)
+        module.load_state_dict(
+            {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
+        )
         module.eval()
     return Run(
         name=state["name"],

@@ -52,6 +52,7 @@ def lr_find(
         model = build_model(document.spec, registry, encoded, int(loss_module.d_out))
         objective = build_objective(
             document.spec,
+            registry,
             loss.definition,
             encoded,
             model,

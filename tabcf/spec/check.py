@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from tabcf.contracts.definitions import LossDefinition, MetricDefinition, ModelDefinition
 from tabcf.contracts.tables import EVENT
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.spec.columns import column_clashes, missing_columns
-from tabcf.spec.defaults import possible_kinds
+from tabcf.spec.defaults import DEFAULT_LOSS, possible_kinds
 from tabcf.spec.document import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.records import Component, Spec, Target
@@ -51,6 +51,16 @@ class _Draft:
             return self.registry.resolve(kind, component)
         except (SpecError, ValueError):
             return None
+
+    def loss(self) -> LossDefinition | None:
+        """The loss that is trained, by default the implicit target's; none in closed form."""
+        model: ModelDefinition | None = self.definition("model", self.spec.model)
+        if model is None or model.solve is not None:
+            return None
+        if self.spec.loss is None and self.spec.target.implicit is not None:
+            return cast("LossDefinition", self.registry.get("loss", DEFAULT_LOSS["implicit"]))
+        found: LossDefinition | None = self.definition("loss", self.spec.loss)
+        return found
 
     def names(self, kind: str, fits: Callable[[Any], bool]) -> str:
         """The names of a kind's definitions that fit, for a hint."""
@@ -169,8 +179,8 @@ def _closed_form(draft: _Draft) -> Said:
 
 
 def _catalogue(draft: _Draft) -> Said:
-    loss: LossDefinition | None = draft.definition("loss", draft.spec.loss)
-    if loss is None or loss.form != "catalogue":
+    loss = draft.loss()
+    if loss is None or loss.form not in ("catalogue", "factored"):
         return
     if not loss.targets & possible_kinds(draft.spec.target):
         return  # said by the check of loss and target
@@ -193,6 +203,30 @@ def _catalogue(draft: _Draft) -> Said:
                 (
                     f"`{column.key}` holds the very items that {loss.name} asks for, all of a "
                     "user's at once; take a loss of single events, or leave the column out"
+                ),
+            )
+
+
+def _negatives(draft: _Draft) -> Said:
+    loss = draft.loss()
+    if draft.spec.negatives is not None and (loss is None or loss.form != "sampled"):
+        sampled = draft.names("loss", lambda other: other.form == "sampled")
+        what = "is solved in closed form" if loss is None else f"{loss.name} draws none"
+        yield ("negatives",), f"{what}; losses of sampled items: {sampled}"
+    if loss is None or loss.form != "sampled":
+        return
+    if not draft.spec.entities.keys() >= _ROLES:
+        yield (
+            ("loss",),
+            f"{loss.name} draws items for users; it needs the entities user and item",
+        )
+    for column in column_problems(draft.spec, draft.registry)[0]:
+        if column.table == EVENT and "item" in column.tables:
+            yield (
+                column.path,
+                (
+                    f"`{column.key}` is made from the item's columns among others, and {loss.name} "
+                    "compares an event with items that have none"
                 ),
             )
 
@@ -306,7 +340,8 @@ _RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (
     (_metric_target, ("metrics", "target")),
     (_metric_needs, ("metrics", "entities")),
     (_closed_form, ("model", "loss")),
-    (_catalogue, ("loss", "target", "columns", "entities")),
+    (_catalogue, ("loss", "model", "target", "columns", "entities")),
+    (_negatives, ("negatives", "loss", "model", "columns", "entities", "target")),
     (_pair_columns, ("columns", "entities", "metrics", "target")),
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),

@@ -16,6 +16,7 @@ COMPONENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("metric", ("metrics", "*")),
     ("column", ("columns", "*")),
     ("column", ("entities", "*", "columns", "*")),
+    ("sampler", ("negatives",)),
     ("split", ("split",)),
     ("unknown", ("unknown",)),
     ("schedule", ("train", "schedule")),

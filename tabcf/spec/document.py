@@ -8,10 +8,10 @@ what grows or nests beyond any spec.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -24,6 +24,8 @@ __all__ = ["MOST_BYTES", "Document", "KeyPath", "Mark", "parse_document", "read_
 KeyPath = tuple[str | int, ...]
 
 MOST_BYTES = 1_000_000
+# A read reserves all that it asks for, and hardly a spec is longer.
+_FIRST_BYTES = 1 << 14
 _MOST_DEPTH = 30
 _MOST_NODES = 50_000
 
@@ -64,6 +66,57 @@ class Document:
     repeated: tuple[tuple[KeyPath, Mark, Mark], ...] = ()
 
 
+# The number of the collection around it (-1 for the whole), its key or position there, and
+# where key and value stand as the parser says it: None for no key, and for what is not counted.
+_Node = tuple[int, str | int | None, Any, Any]
+
+
+class _Nodes:
+    """All nodes in the order of the text; paths and marks are worked out when they are asked for.
+
+    That takes as long as all the rest, and only a file with a mistake needs it.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[_Node] = []
+
+    @cached_property
+    def marks(self) -> tuple[dict[KeyPath, Mark], dict[KeyPath, Mark]]:
+        """The marks of values and of keys by path; what came first counts."""
+        values: dict[KeyPath, Mark] = {}
+        keys: dict[KeyPath, Mark] = {}
+        paths: list[KeyPath] = []
+        for parent, step, key, value in self.nodes:
+            path: KeyPath = () if step is None else (*paths[parent], step)
+            paths.append(path)
+            if key is not None:
+                keys.setdefault(path, _mark(key))
+            if value is not None:
+                values.setdefault(path, _mark(value))
+        return values, keys
+
+    def path(self, number: int) -> KeyPath:
+        """The path of the node of that number."""
+        parent, step, *_ = self.nodes[number]
+        return () if step is None else (*self.path(parent), step)
+
+
+class _Marks(Mapping[KeyPath, Mark]):
+    """The marks of values, or of keys."""
+
+    def __init__(self, nodes: _Nodes, *, of_keys: bool) -> None:
+        self._nodes, self._of_keys = nodes, of_keys
+
+    def __getitem__(self, path: KeyPath) -> Mark:
+        return self._nodes.marks[self._of_keys][path]
+
+    def __iter__(self) -> Iterator[KeyPath]:
+        return iter(self._nodes.marks[self._of_keys])
+
+    def __len__(self) -> int:
+        return len(self._nodes.marks[self._of_keys])
+
+
 class _Anchored(NamedTuple):
     """A value that aliases repeat: its number of nodes, and how deep it nests."""
 
@@ -77,12 +130,12 @@ class _Open:
     """A collection whose end has not come yet."""
 
     value: dict[str, Any] | list[Any]
-    path: KeyPath
+    number: int
     anchor: str | None
     first_node: int
     height: int = 1
     key: str | None = None
-    key_mark: Mark | None = None
+    key_mark: Any = None
     is_repeated: bool = False
 
 
@@ -94,7 +147,9 @@ def read_document(path: Path, name: str) -> Document:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(_FIRST_BYTES)
+            if len(content) == _FIRST_BYTES:
+                content += file.read(MOST_BYTES + 1 - _FIRST_BYTES)
     except FileNotFoundError:
         raise SpecError([f"{name}: no such file"]) from None
     except (OSError, ValueError) as error:
@@ -133,27 +188,31 @@ def parse_document(text: str, name: str) -> Document:
         raise SpecError(
             [f"{name}:{line}:{column}: not valid YAML: the character U+{ord(bad[0]):04X}"]
         )
-    return _Composer(name).compose(_events(text, name))
-
-
-def _events(text: str, name: str) -> Iterator[Any]:
     try:
-        yield from yaml.parse(text, Loader=_LOADER)
+        loader = _LOADER(text)
+        try:
+            return _Composer(name).compose(loader.get_event)
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        reason = error.problem or error.context or "it cannot be parsed"
-        if "nesting depth" in reason:  # libyaml's own limit, met before ours is
-            message = f"expected at most {_MOST_DEPTH} levels of nesting"
-            raise SpecError([f"{where}: {message}"]) from None
-        if error.problem and error.context:
-            reason += f" {error.context}"
-            if error.context_mark and mark and error.context_mark.line != mark.line:
-                reason += f" that starts on line {error.context_mark.line + 1}"
-        reason += _hint(reason, _character(text, mark.line, mark.column) if mark else "")
-        raise SpecError([f"{where}: not valid YAML: {' '.join(reason.split())}"]) from None
+        raise SpecError([_message(error, text, name)]) from None
     except yaml.YAMLError as error:
         raise SpecError([f"{name}: not valid YAML: {' '.join(str(error).split())}"]) from None
+
+
+def _message(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
+    """What the parser cannot read, in one line."""
+    mark = error.problem_mark or error.context_mark
+    where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+    reason = error.problem or error.context or "it cannot be parsed"
+    if "nesting depth" in reason:  # libyaml's own limit, met before ours is
+        return f"{where}: expected at most {_MOST_DEPTH} levels of nesting"
+    if error.problem and error.context:
+        reason += f" {error.context}"
+        if error.context_mark and mark and error.context_mark.line != mark.line:
+            reason += f" that starts on line {error.context_mark.line + 1}"
+    reason += _hint(reason, _character(text, mark.line, mark.column) if mark else "")
+    return f"{where}: not valid YAML: {' '.join(reason.split())}"
 
 
 def _character(text: str, line: int, column: int) -> str:
@@ -179,54 +238,61 @@ class _Composer:
         self._stack: list[_Open] = []
         self._anchors: dict[str, _Anchored] = {}
         self._n_nodes = 0
-        self._values: dict[KeyPath, Mark] = {}
-        self._keys: dict[KeyPath, Mark] = {}
-        self._repeated: list[tuple[KeyPath, Mark, Mark]] = []
+        self._has_document = False
+        self._nodes = _Nodes()
+        self._repeated: list[tuple[int, str, Any]] = []
         self._root: Any = None
 
-    def compose(self, events: Iterator[Any]) -> Document:
-        n_documents = 0
-        for event in events:
-            mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
-            if isinstance(event, yaml.ScalarEvent):
-                self._on_scalar(event, mark)
-            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                self._on_start(event, mark)
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                self._on_end()
-            elif isinstance(event, yaml.AliasEvent):
-                self._on_alias(str(event.anchor), mark)
-            elif isinstance(event, yaml.DocumentStartEvent):
-                n_documents += 1
-                if n_documents > 1:
-                    raise self._error(mark, "expected one document, and here starts a second one")
+    def compose(self, next_event: Callable[[], Any]) -> Document:
+        on_event: Mapping[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._on_scalar,
+            yaml.MappingStartEvent: self._on_start,
+            yaml.SequenceStartEvent: self._on_start,
+            yaml.MappingEndEvent: self._on_end,
+            yaml.SequenceEndEvent: self._on_end,
+            yaml.AliasEvent: self._on_alias,
+            yaml.DocumentStartEvent: self._on_document,
+        }
+        while (event := next_event()) is not None:
+            on_this = on_event.get(type(event))
+            if on_this is not None:
+                on_this(event)
+        values, keys = (_Marks(self._nodes, of_keys=of_keys) for of_keys in (False, True))
+        repeated = [((*self._nodes.path(n), key), _mark(mark)) for n, key, mark in self._repeated]
         return Document(
-            self._root,
-            MappingProxyType(self._values),
-            MappingProxyType(self._keys),
-            tuple(self._repeated),
+            self._root, values, keys, tuple((path, keys[path], mark) for path, mark in repeated)
         )
 
-    def _on_scalar(self, event: yaml.ScalarEvent, mark: Mark) -> None:
+    def _on_document(self, event: Any) -> None:
+        if self._has_document:
+            raise self._error(
+                event.start_mark, "expected one document, and here starts a second one"
+            )
+        self._has_document = True
+
+    def _on_scalar(self, event: Any) -> None:
+        mark, text = event.start_mark, event.value
         is_plain = not event.style
-        if self._expects_key():
+        if event.tag is not None:
             self._check_tag(event.tag, mark, _SCALAR_TAGS)
-            self._on_key(event.value, mark, is_plain=is_plain)
+        top = self._stack[-1] if self._stack else None
+        if top is not None and top.key is None and type(top.value) is dict:
+            self._on_key(text, mark, is_plain=is_plain)
             if event.anchor is not None:
-                self._anchors[event.anchor] = _Anchored(event.value, 1, 0)
+                self._anchors[event.anchor] = _Anchored(text, 1, 0)
             return
-        value: Scalar = read_scalar(event.value) if is_plain else event.value
-        if event.tag is not None and event.tag != "!":
-            self._check_tag(event.tag, mark, _SCALAR_TAGS)
-            value = self._as_tagged(event.tag, event.value, mark)
-        elif event.tag == "!":
-            value = event.value
-        self._count(1, 0, mark)
+        value: Scalar = read_scalar(text) if is_plain else text
+        if event.tag is not None:
+            value = text if event.tag == "!" else self._as_tagged(event.tag, text, mark)
+        self._n_nodes += 1
+        if self._n_nodes > _MOST_NODES:
+            self._count(0, 0, mark)
         self._put(value, mark)
         if event.anchor is not None:
             self._anchors[event.anchor] = _Anchored(value, 1, 0)
 
-    def _on_start(self, event: Any, mark: Mark) -> None:
+    def _on_start(self, event: Any) -> None:
+        mark = event.start_mark
         if self._expects_key():
             raise self._error(mark, "expected a name as the key, got a collection")
         value: dict[str, Any] | list[Any]
@@ -237,12 +303,12 @@ class _Composer:
                 raise self._error(mark, f"the tag {_short(event.tag)} does not fit the value")
         first_node = self._n_nodes
         self._count(1, 1, mark)
-        path = self._put(value, mark)
-        self._stack.append(_Open(value, path, event.anchor, first_node))
+        number = self._put(value, mark)
+        self._stack.append(_Open(value, number, event.anchor, first_node))
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)
 
-    def _on_end(self) -> None:
+    def _on_end(self, event: Any) -> None:
         closed = self._stack.pop()
         if self._stack:
             self._stack[-1].height = max(self._stack[-1].height, closed.height + 1)
@@ -250,7 +316,8 @@ class _Composer:
             n_nodes = self._n_nodes - closed.first_node
             self._anchors[closed.anchor] = _Anchored(closed.value, n_nodes, closed.height)
 
-    def _on_alias(self, anchor: str, mark: Mark) -> None:
+    def _on_alias(self, event: Any) -> None:
+        anchor, mark = str(event.anchor), event.start_mark
         if any(collection.anchor == anchor for collection in self._stack):
             raise self._error(mark, f"*{anchor} stands inside the value that it repeats")
         if anchor not in self._anchors:
@@ -267,13 +334,12 @@ class _Composer:
             self._stack[-1].height = max(self._stack[-1].height, repeated.height + 1)
 
     def _expects_key(self) -> bool:
-        return (
-            bool(self._stack)
-            and isinstance(self._stack[-1].value, dict)
-            and self._stack[-1].key is None
-        )
+        if not self._stack:
+            return False
+        top = self._stack[-1]
+        return top.key is None and type(top.value) is dict
 
-    def _on_key(self, text: str, mark: Mark, *, is_plain: bool) -> None:
+    def _on_key(self, text: str, mark: Any, *, is_plain: bool) -> None:
         """Keys are text as written: the key `10` is "10", `true` is "true"."""
         if is_plain and text == "<<":
             raise self._error(mark, "merge keys (<<) are not supported; repeat the keys here")
@@ -283,32 +349,29 @@ class _Composer:
         top.key, top.key_mark = text, mark
         top.is_repeated = text in top.value
         if top.is_repeated:
-            path = (*top.path, text)
-            self._repeated.append((path, self._keys[path], mark))
+            self._repeated.append((top.number, text, mark))
 
-    def _put(self, value: Any, mark: Mark) -> KeyPath:
+    def _put(self, value: Any, mark: Any) -> int:
         """Place a value where the innermost open collection takes its next one."""
+        nodes = self._nodes.nodes
         if not self._stack:
             self._root = value
-            self._values[()] = mark
-            return ()
+            nodes.append((-1, None, None, mark))
+            return 0
         top = self._stack[-1]
-        if isinstance(top.value, list):
-            path: KeyPath = (*top.path, len(top.value))
+        if type(top.value) is list:
+            nodes.append((top.number, len(top.value), None, mark))
             top.value.append(value)
-        else:
-            assert top.key is not None and top.key_mark is not None
-            path = (*top.path, top.key)
-            if not top.is_repeated:
-                top.value[top.key] = value
-                self._keys.setdefault(path, top.key_mark)
-            top.key = None
+        elif type(top.value) is dict and top.key is not None:
             if top.is_repeated:
-                return path
-        self._values.setdefault(path, mark)
-        return path
+                nodes.append((top.number, top.key, None, None))
+            else:
+                nodes.append((top.number, top.key, top.key_mark, mark))
+                top.value[top.key] = value
+            top.key = None
+        return len(nodes) - 1
 
-    def _count(self, n_nodes: int, height: int, mark: Mark) -> None:
+    def _count(self, n_nodes: int, height: int, mark: Any) -> None:
         self._n_nodes += n_nodes
         if self._n_nodes > _MOST_NODES:
             raise self._error(
@@ -317,19 +380,25 @@ class _Composer:
         if len(self._stack) + height > _MOST_DEPTH:
             raise self._error(mark, f"expected at most {_MOST_DEPTH} levels of nesting")
 
-    def _check_tag(self, tag: str | None, mark: Mark, known: Mapping[str, Any]) -> None:
+    def _check_tag(self, tag: str | None, mark: Any, known: Mapping[str, Any]) -> None:
         if tag is not None and tag != "!" and tag not in known:
             raise self._error(mark, f"the tag {_short(tag)} is not allowed; write plain values")
 
-    def _as_tagged(self, tag: str, text: str, mark: Mark) -> Scalar:
+    def _as_tagged(self, tag: str, text: str, mark: Any) -> Scalar:
         expected = _SCALAR_TAGS[tag]
         value: Scalar = text if expected == (str,) else read_scalar(text)
         if type(value) not in expected:
             raise self._error(mark, f"the tag {_short(tag)} does not fit the value {text!r}")
         return float(value) if tag.endswith(":float") and value is not None else value
 
-    def _error(self, mark: Mark, message: str) -> SpecError:
-        return SpecError([f"{self._name}:{mark.line}:{mark.column}: {message}"])
+    def _error(self, mark: Any, message: str) -> SpecError:
+        line, column = _mark(mark)
+        return SpecError([f"{self._name}:{line}:{column}: {message}"])
+
+
+def _mark(mark: Any) -> Mark:
+    """A mark of the parser, which counts from 0."""
+    return Mark(mark.line + 1, mark.column + 1)
 
 
 def _short(tag: str) -> str:

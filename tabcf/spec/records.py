@@ -168,6 +168,9 @@ class Spec(Options):
     """The model."""
     loss: Component | None = None
     """The loss; by default what suits target and model."""
+    negatives: Component | None = None
+    """How items that a user did not choose are drawn, for losses that need some; `uniform` by
+    default. Never one that the user chose in training; held-out rows have no say."""
     metrics: tuple[Component, ...] | None = None
     """The metrics; by default what suits the target."""
     split: Component = Component.model_validate("random")

@@ -40,10 +40,17 @@ _KIND_TITLES: Mapping[str, str] = {
     "loss": "Losses: `loss`",
     "metric": "Metrics: `metrics`",
     "column": "Kinds of columns: `columns` and `entities.NAME.columns`",
+    "sampler": "Samplers: `negatives`",
     "split": "Splits: `split`",
     "schedule": "Schedules: `train.schedule`",
     "tracker": "Trackers: `track`",
     "unknown": "Unknown values: `unknown`",
+}
+_KEYS: Mapping[str, str] = {
+    "metric": "metrics",
+    "sampler": "negatives",
+    "schedule": "train",
+    "tracker": "track",
 }
 _INTRODUCTION = """\
 # Reference of the spec
@@ -136,7 +143,7 @@ def example_of(kind: str, definition: Definition) -> str:
     example = definition.example or definition.name
     if kind == "column":
         return example
-    key = {"metric": "metrics", "schedule": "train", "tracker": "track"}.get(kind, kind)
+    key = _KEYS.get(kind, kind)
     if key in ("metrics", "track"):
         example = f"[{example}]"
     return f"train: {{schedule: {example}}}" if key == "train" else f"{key}: {example}"

@@ -189,14 +189,20 @@ def _is_converted(parsed: Any, given: Any) -> bool:
         return _family(parsed) is not _family(given)
     if isinstance(given, Mapping):
         if isinstance(parsed, BaseModel):
-            fields = type(parsed).model_fields
-            pairs = [(getattr(parsed, name), field.alias or name) for name, field in fields.items()]
-            return any(_is_converted(value, given[key]) for value, key in pairs if key in given)
+            names = _field_names(type(parsed))
+            pairs = [(names[key], item) for key, item in given.items() if key in names]
+            return any(_is_converted(getattr(parsed, name), item) for name, item in pairs)
         if isinstance(parsed, Mapping):
             return any(_is_converted(parsed.get(key), item) for key, item in given.items())
     if isinstance(given, list) and isinstance(parsed, (list, tuple)):
         return any(_is_converted(p, g) for p, g in zip(parsed, given, strict=False))
     return False
+
+
+@lru_cache(maxsize=256)
+def _field_names(record: type[BaseModel]) -> Mapping[str, str]:
+    """A record's fields by the keys that a spec gives them."""
+    return {field.alias or name: name for name, field in record.model_fields.items()}
 
 
 def _family(value: object) -> type:

@@ -5,9 +5,11 @@ It is data: reading one imports nothing and runs nothing.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -130,7 +132,10 @@ def read_yaml_plugin(plugin: Plugin, *, label: str | None = None) -> YamlPlugin:
     if problems or file is None:
         raise SpecError(problem_lines(problems, places))
     if file.requires is not None:
-        _check_version(file.requires, f"{label}: requires")
+        try:
+            _check_version(file.requires)
+        except PluginError as error:
+            raise PluginError(f"{label}: requires: {error}") from None
     found = replace(
         plugin,
         name=file.name,
@@ -214,24 +219,49 @@ def _leads_out(path: str, folder: Path) -> bool:
     pure = PurePosixPath(path.replace("\\", "/"))
     if pure.is_absolute() or ".." in pure.parts or ":" in path or path.startswith("~"):
         return True
-    found = (folder / path).resolve()
-    return has_magic(path) or found.is_dir() or not found.is_relative_to(folder.resolve())
+    found = folder / path
+    if has_magic(path) or found.is_dir():
+        return True
+    steps = (found, *found.parents)[: len(found.parts) - len(folder.parts)]
+    if not any(step.is_symlink() for step in steps):
+        return False
+    return not found.resolve().is_relative_to(folder.resolve())
 
 
-def _check_version(requirement: str, where: str) -> None:
-    """Raise unless this tabcf is of a version that a requirement such as `tabcf>=0.1` allows."""
-    from packaging.requirements import InvalidRequirement, Requirement
+@lru_cache
+def _check_version(requirement: str) -> None:
+    """Raise unless this tabcf is of a version that a requirement such as `tabcf>=0.1` allows.
 
+    Only the release's numbers are compared, so that a preview of a version will do.
+    """
     from tabcf import __version__
 
-    try:
-        needed = Requirement(requirement)
-    except InvalidRequirement:
-        needed = None
-    if needed is None or needed.name != "tabcf":
-        raise PluginError(f"{where}: expected such as tabcf>=0.1, got {requirement!r}")
-    if not needed.specifier.contains(__version__, prereleases=True):
-        raise PluginError(
-            f"{where}: needs {requirement}, and this is tabcf {__version__}; "
-            f"pip install '{requirement}'"
-        )
+    if not _REQUIREMENT.fullmatch(requirement):
+        raise PluginError(f"expected such as tabcf>=0.1, got {requirement!r}")
+    ours = _release(__version__)
+    for comparison, version in _CLAUSE.findall(requirement):
+        theirs = _release(version)
+        width = max(len(ours), len(theirs))
+        left, right = ((*found, *[0] * (width - len(found))) for found in (ours, theirs))
+        if not _COMPARE[comparison](left, right):
+            raise PluginError(
+                f"needs {requirement}, and this is tabcf {__version__}; pip install '{requirement}'"
+            )
+
+
+_CLAUSE = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d{1,9}(?:\.\d{1,9})*)")
+_REQUIREMENT = re.compile(rf"tabcf\s*(?:{_CLAUSE.pattern}(?:\s*,\s*{_CLAUSE.pattern})*)?\s*")
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers that a version starts with: `(0, 2)` of `0.2.dev1`."""
+    numbers = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in numbers[0].split(".")) if numbers else ()

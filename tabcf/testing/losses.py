@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from tabcf.contracts.definitions import LossDefinition
-from tabcf.contracts.inputs import Bag
+from tabcf.contracts.inputs import Bag, Factored, Sampled
 from tabcf.contracts.target import TargetInfo, TargetKind
 from tabcf.errors import SpecError
 from tabcf.losses import Loss
@@ -38,6 +38,15 @@ class _Case(NamedTuple):
     raw: Tensor
     target: Any
 
+    def value(self, raw: Tensor, target: Any, weight: Tensor | None = None) -> Tensor:
+        """The loss of outputs, for its form: of vectors it gets the items' beside the users'."""
+        given: Any = raw
+        if self.loss.form == "factored":
+            items = torch.randn(N_ITEMS, raw.shape[1], generator=_rng(5))
+            given = Factored(raw, items.to(raw.dtype))
+        result: Tensor = self.loss(given, target, weight)
+        return result
+
 
 class LossContract:
     """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
@@ -52,7 +61,7 @@ class LossContract:
 
     def test_it_is_a_finite_number(self) -> None:
         for case in self._cases():
-            value = case.loss(case.raw, case.target)
+            value = case.value(case.raw, case.target)
             assert value.ndim == 0, f"{case.name}: shape {tuple(value.shape)}, expected a number"
             assert torch.isfinite(value), f"{case.name}: {value}"
 
@@ -60,7 +69,7 @@ class LossContract:
         for case in self._cases():
             for factor in (0.0, 1e3, -1e3):
                 raw = (case.raw.sign() * factor).requires_grad_()
-                value = case.loss(raw, case.target)
+                value = case.value(raw, case.target)
                 value.backward()
                 assert torch.isfinite(value), f"{case.name}: {value} for outputs of {factor:g}"
                 assert raw.grad is not None
@@ -69,7 +78,7 @@ class LossContract:
     def test_every_output_has_a_gradient(self) -> None:
         for case in self._cases():
             raw = case.raw.clone().requires_grad_()
-            case.loss(raw, case.target).backward()
+            case.value(raw, case.target).backward()
             assert raw.grad is not None, f"{case.name}: no gradient"
             assert torch.isfinite(raw.grad).all(), f"{case.name}: {raw.grad}"
             assert raw.grad.any(0).all(), f"{case.name}: an output's gradient is 0 in all rows"
@@ -79,15 +88,15 @@ class LossContract:
     def test_its_gradient_is_the_slope(self) -> None:
         """Against a central difference, in double precision."""
         for case in self._cases():
-            loss = case.loss.double()
+            case.loss.double()
             target = case.target.double() if _is_float(case.target) else case.target
             raw = case.raw.double().requires_grad_()
-            loss(raw, target).backward()
+            case.value(raw, target).backward()
             assert raw.grad is not None
             step = torch.randn(raw.shape, generator=_rng(3), dtype=torch.float64)
             with torch.no_grad():
-                above = loss(raw + 1e-5 * step, target)
-                below = loss(raw - 1e-5 * step, target)
+                above = case.value(raw + 1e-5 * step, target)
+                below = case.value(raw - 1e-5 * step, target)
             slope = (raw.grad * step).sum()
             expected = (above - below) / 2e-5
             assert torch.allclose(slope, expected, rtol=1e-3, atol=1e-6), (
@@ -96,19 +105,19 @@ class LossContract:
 
     def test_one_row_is_a_batch(self) -> None:
         for case in self._cases(n=1):
-            assert torch.isfinite(case.loss(case.raw, case.target)), case.name
+            assert torch.isfinite(case.value(case.raw, case.target)), case.name
 
     def test_the_order_of_rows_says_nothing(self) -> None:
         for case in self._cases():
             order = torch.randperm(len(case.raw), generator=_rng(1))
-            one = case.loss(case.raw, case.target)
-            two = case.loss(case.raw[order], _taken(case.target, order))
+            one = case.value(case.raw, case.target)
+            two = case.value(case.raw[order], _taken(case.target, order))
             assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
 
     def test_equal_weights_say_nothing(self) -> None:
         for case in self._cases():
             ones = torch.full((len(case.raw),), 2.0)
-            one, two = case.loss(case.raw, case.target), case.loss(case.raw, case.target, ones)
+            one, two = case.value(case.raw, case.target), case.value(case.raw, case.target, ones)
             assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
 
     def test_a_row_of_weight_zero_is_not_there(self) -> None:
@@ -116,14 +125,14 @@ class LossContract:
             weight = torch.ones(len(case.raw))
             weight[::3] = 0
             kept = torch.nonzero(weight).squeeze(1)
-            one = case.loss(case.raw, case.target, weight)
-            two = case.loss(case.raw[kept], _taken(case.target, kept))
+            one = case.value(case.raw, case.target, weight)
+            two = case.value(case.raw[kept], _taken(case.target, kept))
             assert torch.allclose(one, two, rtol=1e-5, atol=1e-6), f"{case.name}: {one}, {two}"
 
     def test_a_batch_without_weight_teaches_nothing(self) -> None:
         for case in self._cases():
             raw = case.raw.clone().requires_grad_()
-            value = case.loss(raw, case.target, torch.zeros(len(raw)))
+            value = case.value(raw, case.target, torch.zeros(len(raw)))
             value.backward()
             assert value == 0, f"{case.name}: {value} where no row has any weight, expected 0"
             assert raw.grad is not None, f"{case.name}: no gradient"
@@ -170,22 +179,22 @@ class LossContract:
                 for parameter in one.loss.parameters():
                     parameter.add_(0.1)
             two.loss.load_state_dict(one.loss.state_dict())
-            first, second = one.loss(one.raw, one.target), two.loss(two.raw, two.target)
+            first, second = one.value(one.raw, one.target), two.value(two.raw, two.target)
             assert torch.equal(first, second), f"{one.name}: {first}, {second}"
 
     def test_it_is_the_same_twice(self) -> None:
         for case in self._cases():
-            one, two = case.loss(case.raw, case.target), case.loss(case.raw, case.target)
+            one, two = case.value(case.raw, case.target), case.value(case.raw, case.target)
             assert torch.equal(one, two), f"{case.name}: {one}, then {two}"
 
     def test_a_step_against_the_gradient_lowers_it(self) -> None:
         for case in self._cases():
             raw = case.raw.clone().requires_grad_()
-            before = case.loss(raw, case.target)
+            before = case.value(raw, case.target)
             before.backward()
             assert raw.grad is not None
             step = raw.grad * (1e-3 / raw.grad.norm())
-            after = case.loss(raw.detach() - step, case.target)
+            after = case.value(raw.detach() - step, case.target)
             assert after < before, f"{case.name}: {before} rises to {after}"
 
     def _cases(self, *, n: int | None = None, seed: int = 0) -> Iterator[_Case]:
@@ -215,8 +224,14 @@ class LossContract:
 
     def _batch(self, info: TargetInfo, loss: Loss, n: int) -> tuple[Tensor, Any]:
         rng = _rng(0)
-        if self.definition.form == "catalogue":
+        if self.definition.form in ("catalogue", "factored"):
             return torch.randn(n, N_ITEMS, generator=rng), positives(n, rng)
+        if self.definition.form == "sampled":
+            is_valid = torch.rand(n, 4, generator=rng) < 0.8
+            is_valid[:, 0] = True
+            log_q = torch.randn(n, 5, generator=rng)
+            target = target_rows(info.kind, n, rng)
+            return torch.randn(n, 5, generator=rng), Sampled(is_valid, log_q, target)
         raw = torch.randn(n, loss.d_out, generator=rng)
         if len(info.columns) > 1:
             return raw, torch.randn(n, len(info.columns), generator=rng)
@@ -244,6 +259,9 @@ def _is_float(target: Any) -> bool:
 
 def _taken(target: Any, rows: Tensor) -> Any:
     """Rows of a target, in that order."""
+    if isinstance(target, Sampled):
+        assert target.log_q is not None and target.target is not None
+        return Sampled(target.is_valid[rows], target.log_q[rows], target.target[rows])
     if not isinstance(target, Bag):
         return target[rows]
     ends = torch.cat([target.offsets[1:], torch.tensor([len(target.values)])])

@@ -1,4 +1,4 @@
-"""What one step lowers: a loss of single events, or of a user's whole catalogue."""
+"""What one step lowers: a loss of single events, of sampled items, or of the whole catalogue."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from tabcf.contracts.inputs import Bag, Inputs, Query
-from tabcf.contracts.model import ColumnRows, ItemScorer
+from tabcf.contracts.inputs import Bag, Factored, Inputs, Query, Sampled
+from tabcf.contracts.model import CandidateScorer, ColumnRows, FactoredScorer, ItemScorer
 from tabcf.contracts.table import Table
 from tabcf.data.batches import (
     Batch,
     bag_to_device,
+    join,
     select,
     select_bag,
     shuffled_batches,
     to_device,
+    without,
 )
 from tabcf.errors import TrainingError
+from tabcf.nn.scoring import score_by_pairs, score_candidates_by_pairs
+from tabcf.training.samplers import Catalogue, Chosen, Drawn, Sampler
 
-__all__ = ["CatalogueObjective", "Objective", "PointwiseObjective"]
+__all__ = ["CatalogueObjective", "Objective", "PointwiseObjective", "SampledObjective"]
 
 
 class Objective(Protocol):
@@ -98,6 +102,172 @@ def _squares_used(model: nn.Module, x_cat: Tensor) -> Tensor:
     return total / len(x_cat)
 
 
+class _SampledBatch(NamedTuple):
+    """B events with the columns of their own and of N other items each.
+
+    Where all share them, `items` are the B own ones and `shared` the N others.
+    """
+
+    query: Query
+    items: Inputs
+    shared: Inputs | None
+    sampled: Sampled
+    weight: Tensor | None
+
+
+class SampledObjective:
+    """A loss of each event's item among others that are drawn anew in every epoch.
+
+    What the event holds beside the item, such as the time, goes with each of its items.
+
+    Args:
+        table: Training events with users and items.
+        model: Scores items for users; by its forward where it has no `score_candidates`.
+        loss: A sampled loss.
+        sampler: Draws the others.
+        chosen: Pairs that are never drawn.
+        catalogue: The items that may be drawn.
+        masking: Share of categorical values replaced by the unknown one.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        model: nn.Module,
+        loss: nn.Module,
+        *,
+        sampler: Sampler,
+        chosen: Chosen,
+        catalogue: Catalogue,
+        batch_size: int,
+        masking: float = 0.0,
+        device: torch.device | None = None,
+    ) -> None:
+        self._table = table
+        self._model: Any = model
+        self._loss = loss
+        self._sampler = sampler
+        self._chosen = chosen
+        self._catalogue = catalogue
+        self._batch_size = batch_size
+        self._masking = masking
+        self._device = device
+        column = torch.zeros(len(table.entities["item"]), dtype=torch.int64)
+        column[catalogue.rows] = torch.arange(len(catalogue.rows))
+        self._own = column[table.rows["item"].long()]
+
+    @property
+    def n_steps(self) -> int:
+        return -(-len(self._table) // self._batch_size)
+
+    def epoch(self, rng: Generator) -> Iterator[_SampledBatch]:
+        order = torch.randperm(len(self._table), generator=rng)
+        users = self._table.rows["user"].long()
+        for chosen in order.split(self._batch_size):
+            drawn = self._sampler.draw(users[chosen], self._own[chosen], self._chosen, rng)
+            yield self._batch(chosen, drawn, rng)
+
+    def loss(self, batch: _SampledBatch) -> Tensor:
+        raw = _candidate_scores(self._model, batch.query, batch.items)
+        if batch.shared is not None:
+            raw = torch.cat([raw, _all_scores(self._model, batch.query, batch.shared)], 1)
+        value: Tensor = self._loss(raw.squeeze(2), batch.sampled, batch.weight)
+        return value
+
+    def _batch(self, positions: Tensor, drawn: Drawn, rng: Generator) -> _SampledBatch:
+        query = self._query(positions, rng)
+        own = self._table.rows["item"].index_select(0, positions).long()
+        others = self._catalogue.rows[drawn.columns]
+        if self._sampler.pool > 1:
+            drawn, others = self._hardest(query, drawn, others)
+        shared = None
+        if self._sampler.is_shared:
+            shared = select(self._table.entities["item"].inputs, others[0])
+            others = others[:, :0]
+        rows = torch.cat([own[:, None], others], 1).flatten()
+        items = self._masked(select(self._table.entities["item"].inputs, rows), rng)
+        items = self._item_sets(items, positions, rows.view(len(positions), -1).shape[1])
+        target, weight = self._table.target, self._table.weight
+        sampled = Sampled(
+            drawn.is_valid,
+            drawn.log_q,
+            None if target is None else target.index_select(0, positions),
+        )
+        device = self._device
+        return _SampledBatch(
+            query,
+            to_device(items, device),
+            None if shared is None else to_device(shared, device),
+            Sampled(*(None if x is None else x.to(device) for x in sampled)),  # type: ignore[arg-type]
+            None if weight is None else weight.index_select(0, positions).to(device),
+        )
+
+    def _query(self, positions: Tensor, rng: Generator) -> Query:
+        """The users' and the events' own columns, in the order of the layout."""
+        parts = {}
+        for name, entity in self._table.entities.items():
+            if name != "item":
+                rows = self._table.rows[name].index_select(0, positions)
+                parts[name] = select(entity.inputs, rows)
+        user = self._masked(self._user_sets(parts.pop("user"), positions), rng)
+        event = self._masked(join(select(self._table.events, positions), *parts.values()), rng)
+        return Query(to_device(user, self._device), to_device(event, self._device))
+
+    def _user_sets(self, user: Inputs, positions: Tensor) -> Inputs:
+        """The users' sets without what the events themselves put there."""
+        bags = list(user.x_sets)
+        for column, values in self._table.left_out.items():
+            if column < len(bags):
+                bags[column] = without(bags[column], values.index_select(0, positions))
+        return user._replace(x_sets=tuple(bags))
+
+    def _item_sets(self, items: Inputs, positions: Tensor, n: int) -> Inputs:
+        """The same for the items' sets; only the first of each n items is the event's own."""
+        bags = list(items.x_sets)
+        before = len(self._table.entities["user"].inputs.x_sets)
+        for column, values in self._table.left_out.items():
+            if before <= column < before + len(bags):
+                own = values.new_zeros(len(positions), n)
+                own[:, 0] = values.index_select(0, positions)
+                bags[column - before] = without(bags[column - before], own.flatten())
+        return items._replace(x_sets=tuple(bags))
+
+    def _hardest(self, query: Query, drawn: Drawn, others: Tensor) -> tuple[Drawn, Tensor]:
+        """Of all items drawn for an event the n with the highest scores."""
+        items = to_device(
+            select(self._table.entities["item"].inputs, others.flatten()), self._device
+        )
+        was_training = self._model.training
+        self._model.eval()
+        with torch.no_grad():
+            scores = _candidate_scores(self._model, query, items).squeeze(2).cpu()
+        self._model.train(was_training)
+        scores = scores.masked_fill(~drawn.is_valid, -torch.inf)
+        best = scores.topk(self._sampler.n, dim=1).indices
+        kept = Drawn(drawn.columns.gather(1, best), drawn.is_valid.gather(1, best))
+        return kept, others.gather(1, best)
+
+    def _masked(self, inputs: Inputs, rng: Generator) -> Inputs:
+        if not self._masking:
+            return inputs
+        is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < self._masking
+        return inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
+
+
+def _candidate_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:
+    """`(B, N, d_out)`, the model's own way or pair by pair."""
+    if isinstance(model, CandidateScorer):
+        return model.score_candidates(query, items)
+    return score_candidates_by_pairs(model, query, items)
+
+
+def _all_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:
+    """`(B, N, d_out)` of the same items for all, the model's own way or pair by pair."""
+    if isinstance(model, ItemScorer):
+        return model.score_items(query, items)
+    return score_by_pairs(model, query, items)
+
+
 class _UserBatch(NamedTuple):
     """B users, and the catalogue columns of the items each of them had in training."""
 
@@ -109,7 +279,8 @@ class CatalogueObjective:
     """A loss of all trained items at once for a batch of users.
 
     Column j of the catalogue is the item with index j + 1. A row of the batch is a user with
-    all of their training items, so event columns cannot take part.
+    all of their training items, so event columns cannot take part. A factored loss gets the
+    vectors whose products are the scores, and not the scores.
     """
 
     def __init__(
@@ -122,11 +293,19 @@ class CatalogueObjective:
         masking: float = 0.0,
         device: torch.device | None = None,
     ) -> None:
-        if not isinstance(model, ItemScorer):
+        self._factors: FactoredScorer | None = None
+        if getattr(loss, "form", "catalogue") == "factored":
+            if not isinstance(model, FactoredScorer) or not model.is_linear:
+                raise TrainingError(
+                    "a loss of the whole matrix needs a model whose scores are products of "
+                    "vectors, such as dot_product without a y_range"
+                )
+            self._factors = model
+        elif not isinstance(model, ItemScorer):
             raise TrainingError(
                 f"{type(model).__name__} cannot score a whole catalogue; use a pointwise loss"
             )
-        self._model = model
+        self._model: Any = model
         self._loss = loss
         self._batch_size = batch_size
         self._masking = masking
@@ -163,6 +342,12 @@ class CatalogueObjective:
             yield _UserBatch(query, bag_to_device(positives, self._device))
 
     def loss(self, batch: _UserBatch) -> Tensor:
+        value: Tensor
+        if self._factors is not None:
+            query = self._factors.query_factors(batch.query)
+            factors = Factored(query, self._factors.item_factors(self._items))
+            value = self._loss(factors, batch.positives)
+            return value
         raw = self._model.score_items(batch.query, self._items)
-        value: Tensor = self._loss(raw.squeeze(2), batch.positives)
+        value = self._loss(raw.squeeze(2), batch.positives)
         return value

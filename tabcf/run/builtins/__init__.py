@@ -18,6 +18,7 @@ from tabcf.run.builtins.columns import COLUMNS
 from tabcf.run.builtins.losses import LOSSES
 from tabcf.run.builtins.metrics import METRICS
 from tabcf.run.builtins.models import MODELS
+from tabcf.run.builtins.samplers import SAMPLERS
 from tabcf.run.builtins.schedules import SCHEDULES, UNKNOWN
 from tabcf.run.builtins.splits import SPLITS
 from tabcf.run.builtins.trackers import TRACKERS
@@ -53,7 +54,7 @@ def builtin_registry() -> Registry:
     """A new registry with everything that comes with tabcf, and no plugin."""
     registry = Registry()
     register(registry, None, _Builtins())
-    # Schedules, splits and policies for unknown values have no hook: no plugin has needed one.
-    for definitions in (SCHEDULES, SPLITS, UNKNOWN):
+    # These kinds have no hook: no plugin has needed one.
+    for definitions in (SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
         registry.add(definitions, origin="tabcf")
     return registry

@@ -34,6 +34,13 @@ class CrossEntropyOptions(Options):
     """Share of a class's probability that is spread over all classes."""
 
 
+class ImplicitMSEOptions(Options):
+    """Chosen items should score 1, all others 0."""
+
+    unobserved_weight: float = Field(default=0.1, gt=0)
+    """Weight of the squares of all scores, beside 1 for what was chosen."""
+
+
 class SumOptions(Options):
     """Losses of one output, each with a factor."""
 
@@ -113,6 +120,30 @@ def _softmax(target: TargetInfo, options: SoftmaxOptions) -> Any:
     return Softmax(target, reduction=options.reduction)
 
 
+def _bpr(target: TargetInfo, options: NoOptions) -> Any:
+    from tabcf.losses import BPR
+
+    return BPR(target)
+
+
+def _sampled_bce(target: TargetInfo, options: NoOptions) -> Any:
+    from tabcf.losses import SampledBCE
+
+    return SampledBCE(target)
+
+
+def _sampled_softmax(target: TargetInfo, options: NoOptions) -> Any:
+    from tabcf.losses import SampledSoftmax
+
+    return SampledSoftmax(target)
+
+
+def _implicit_mse(target: TargetInfo, options: ImplicitMSEOptions) -> Any:
+    from tabcf.losses import ImplicitMSE
+
+    return ImplicitMSE(target, unobserved_weight=options.unobserved_weight)
+
+
 def _sum(lookup: Callable[[str], Any], options: SumOptions) -> LossDefinition:
     """The sum of the named losses; it takes the targets that all of them take.
 
@@ -123,15 +154,18 @@ def _sum(lookup: Callable[[str], Any], options: SumOptions) -> LossDefinition:
 
     parts = [(factor, lookup(name)) for name, factor in options.losses.items()]
     definitions = [part.definition for _, part in parts]
-    targets = frozenset.intersection(*(definition.targets for definition in definitions))
     forms = {definition.form for definition in definitions}
-    if not targets or len(forms) > 1:
+    is_blend = forms == {"pointwise", "sampled"}
+    targets = frozenset.intersection(
+        *(d.targets | d.targets_in_sum if is_blend else d.targets for d in definitions)
+    )
+    if not targets or (len(forms) > 1 and not is_blend):
         takes = "; ".join(f"{d.name}: {', '.join(sorted(d.targets))}" for d in definitions)
         raise SpecError([f"these losses take no target in common ({takes})"])
     return replace(
         _SUM,
         targets=targets,
-        form=forms.pop(),
+        form="sampled" if is_blend else forms.pop(),
         build=lambda target, _: Sum(
             target, [(f, part.definition.build(target, part.options)) for f, part in parts]
         ),
@@ -199,5 +233,41 @@ LOSSES = (
         targets=frozenset({"implicit"}),
         build=_softmax,
         form="catalogue",
+    ),
+    LossDefinition(
+        name="bpr",
+        options=NoOptions,
+        summary="The chosen item should beat sampled ones.",
+        targets=frozenset({"implicit"}),
+        build=_bpr,
+        form="sampled",
+        targets_in_sum=frozenset({"rating", "regression"}),
+    ),
+    LossDefinition(
+        name="sampled_bce",
+        options=NoOptions,
+        summary="The chosen item is a one, sampled ones are zeros.",
+        targets=frozenset({"implicit"}),
+        build=_sampled_bce,
+        form="sampled",
+        targets_in_sum=frozenset({"rating", "regression"}),
+    ),
+    LossDefinition(
+        name="sampled_softmax",
+        options=NoOptions,
+        summary="Cross-entropy among sampled items, corrected for how they are sampled.",
+        targets=frozenset({"implicit"}),
+        build=_sampled_softmax,
+        form="sampled",
+        targets_in_sum=frozenset({"rating", "regression"}),
+    ),
+    LossDefinition(
+        name="implicit_mse",
+        options=ImplicitMSEOptions,
+        summary="Squared error of all pairs, chosen or not, without scoring them all.",
+        example="{implicit_mse: {unobserved_weight: 0.1}}",
+        targets=frozenset({"implicit"}),
+        build=_implicit_mse,
+        form="factored",
     ),
 )

@@ -154,7 +154,17 @@ def test_a_broken_installed_plugin_is_set_aside_and_named(
 def test_every_builtin_comes_through_the_hooks() -> None:
     assert issubclass(Halved, Loss)
     kinds = {kind for kind, found in builtin_registry() if found.origin == "tabcf"}
-    assert kinds == {"model", "loss", "metric", "column", "split", "schedule", "tracker", "unknown"}
+    assert kinds == {
+        "model",
+        "loss",
+        "metric",
+        "column",
+        "sampler",
+        "split",
+        "schedule",
+        "tracker",
+        "unknown",
+    }
 
 
 def test_a_plugin_that_a_spec_lists_must_be_installed(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tabcf
 from tabcf.errors import PluginError, SpecError
@@ -373,13 +376,27 @@ def test_another_version_of_tabcf_is_asked_for(
     assert read_spec("plain.yaml", registry).spec.plugins == ()
 
 
-@pytest.mark.parametrize("requires", ["tabcf>=0.1", "tabcf", "tabcf>=0.1,<99"])
+@pytest.mark.parametrize(
+    "requires", ["tabcf>=0.1", "tabcf", "tabcf >= 0.1.0, < 99", "tabcf!=7", "tabcf>0.0.9"]
+)
 def test_this_version_of_tabcf_will_do(requires: str, write: Any) -> None:
     write(spec=f"{HEAD}plugins: [./n.yaml]\n", n=f"{PLUGIN}requires: '{requires}'\n")
     assert read_spec("spec.yaml", compose_registry()).spec.plugins == ("./n.yaml",)
 
 
-@pytest.mark.parametrize("requires", ["torch>=2", "tabcf>", "0.1"])
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=4), st.sampled_from([">=", "<", "=="]))
+def test_versions_are_compared_as_packaging_does(release: list[int], operator: str) -> None:
+    from packaging.requirements import Requirement
+
+    requirement = f"tabcf{operator}{'.'.join(map(str, release))}"
+    allowed = Requirement(requirement).specifier.contains(tabcf.__version__)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "n.yaml")
+        path.write_text(f"{PLUGIN}requires: {requirement}\n")
+        assert (plugin_problems(path) == []) == allowed
+
+
+@pytest.mark.parametrize("requires", ["torch>=2", "tabcf>", "0.1", "tabcf>=a", "tabcf>=0.1;x"])
 def test_what_is_required_must_be_a_version_of_tabcf(requires: str, write: Any) -> None:
     write(n=f"{PLUGIN}requires: '{requires}'\n")
     assert plugin_problems("n.yaml") == [

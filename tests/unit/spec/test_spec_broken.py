@@ -58,8 +58,8 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         [
             "1:1: model: is required",
             "16:1: unknown key 'modle'; did you mean 'model'? known: tabcf, name, plugins, "
-            "data, target, entities, columns, model, loss, metrics, split, unknown, duplicates, "
-            "train, track, seed",
+            "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
+            "duplicates, train, track, seed",
         ],
     ),
     (
@@ -511,9 +511,9 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
     ),
     (
         "a metric for another target",
-        {TARGET: "{implicit: {}}", "loss: mse": "metrics: [ndcg, rmse]"},
+        {COLUMNS: "", TARGET: "{implicit: {}}", "loss: mse": "metrics: [ndcg, rmse]"},
         [
-            "17:17: metrics[1]: rmse measures rating and regression targets, and this one is "
+            "15:17: metrics[1]: rmse measures rating and regression targets, and this one is "
             "implicit; metrics that fit: ndcg, recall",
         ],
     ),

@@ -230,7 +230,7 @@ class TestOverrides:
             (
                 "sede=1",
                 "unknown key 'sede'; did you mean 'seed'? known: tabcf, name, plugins, "
-                "data, target, entities, columns, model, loss, metrics, split, unknown, "
+                "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
                 "duplicates, train, track, seed",
             ),
             (
@@ -325,6 +325,7 @@ def test_the_grammar_knows_each_place_of_a_component() -> None:
             **dict.fromkeys(("model", "loss", "split", "unknown"), "k"),
             "metrics": ["k"],
             "track": ["k"],
+            "negatives": "k",
             "columns": {"c": "k"},
             "train": {"schedule": "k"},
         }

@@ -1,0 +1,193 @@
+"""Items that a user did not choose, drawn at random; all of a block at once.
+
+Dimension letters: B events, N items drawn for each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+__all__ = [
+    "Catalogue",
+    "Chosen",
+    "Drawn",
+    "HardSampler",
+    "InBatch",
+    "PopularitySampler",
+    "Sampler",
+    "UniformSampler",
+]
+
+# Users × items up to which who chose what is kept as a table of booleans: 64 MB.
+_MOST_CELLS = 1 << 26
+# Times that an item is drawn anew because its user has chosen it.
+_MOST_REDRAWS = 8
+
+
+class Catalogue(NamedTuple):
+    """The items with training events.
+
+    Shape:
+        rows: `(I,)` their rows in the item table. counts: `(I,)` their training events.
+    """
+
+    rows: Tensor
+    counts: Tensor
+
+
+class Drawn(NamedTuple):
+    """Columns of the catalogue drawn for each event.
+
+    Shape:
+        columns: `(B, N)` int64. is_valid: `(B, N)`: not one that the user has chosen.
+        log_q: `(B, 1 + N)` or None: log of the chance of each, the event's own item first.
+    """
+
+    columns: Tensor
+    is_valid: Tensor
+    log_q: Tensor | None = None
+
+
+class Chosen:
+    """Which pairs of a user and an item are positives in training.
+
+    Args:
+        users: `(P,)` user rows.
+        columns: `(P,)` columns of the catalogue.
+        n_users: Number of user rows.
+        n_items: Number of columns.
+
+    Example:
+        >>> chosen = Chosen(torch.tensor([0, 1]), torch.tensor([2, 0]), n_users=2, n_items=3)
+        >>> chosen.holds(torch.tensor([[0], [1]]), torch.tensor([[2, 1], [2, 0]])).tolist()
+        [[True, False], [False, True]]
+    """
+
+    def __init__(self, users: Tensor, columns: Tensor, *, n_users: int, n_items: int) -> None:
+        self._n_items = n_items
+        keys = users.long() * n_items + columns.long()
+        self._table: Tensor | None = None
+        self._keys = keys
+        if n_users * n_items <= _MOST_CELLS:
+            self._table = torch.zeros(n_users * n_items, dtype=torch.bool)
+            self._table[keys] = True
+        else:
+            self._keys = torch.unique(keys)
+
+    def holds(self, users: Tensor, columns: Tensor) -> Tensor:
+        """Booleans, in the shape that both broadcast to."""
+        keys = users.long() * self._n_items + columns
+        if self._table is not None:
+            return self._table[keys]
+        if not len(self._keys):
+            return torch.zeros_like(keys, dtype=torch.bool)
+        place = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
+        return self._keys[place] == keys
+
+
+class Sampler(Protocol):
+    """Draws items for events.
+
+    `pool` is how many it wants scored for each item that it keeps: 1 where scores do not matter.
+    With `is_shared` all events of a batch get the same items, which costs one matrix product.
+    """
+
+    n: int
+    pool: int
+    is_shared: bool
+
+    def draw(self, users: Tensor, own: Tensor, chosen: Chosen, rng: Generator) -> Drawn:
+        """Draw `n * pool` columns for each event.
+
+        Args:
+            users: `(B,)` user rows.
+            own: `(B,)` columns of the events' items.
+            chosen: What is no negative.
+            rng: Where the draws come from.
+        """
+
+
+class _Weighted:
+    """Draws columns with given chances."""
+
+    pool = 1
+
+    def __init__(self, weights: Tensor, n: int, *, is_shared: bool = False) -> None:
+        self.n = n
+        self.is_shared = is_shared
+        chances = weights.double() / weights.double().sum()
+        self._log_q = chances.log().float()
+        self._ends = chances.cumsum(0)
+        self._ends[-1] = 1.0
+        self._is_uniform = bool((chances == chances[0]).all())
+
+    def draw(self, users: Tensor, own: Tensor, chosen: Chosen, rng: Generator) -> Drawn:
+        """Columns that the user has not chosen; after some redraws the rest is marked."""
+        if self.is_shared:
+            columns = self._columns((1, self.n), rng).expand(len(users), -1)
+            return Drawn(columns, ~chosen.holds(users[:, None], columns), self._logs(own, columns))
+        columns = self._columns((len(users), self.n * self.pool), rng)
+        is_hit = chosen.holds(users[:, None], columns)
+        for _ in range(_MOST_REDRAWS):
+            places = is_hit.nonzero(as_tuple=True)
+            if not len(places[0]):
+                break
+            columns[places] = self._columns((len(places[0]),), rng)
+            is_hit[places] = chosen.holds(users[places[0]], columns[places])
+        return Drawn(columns, ~is_hit, self._logs(own, columns))
+
+    def _logs(self, own: Tensor, columns: Tensor) -> Tensor | None:
+        if self._is_uniform:
+            return None
+        return self._log_q[torch.cat([own[:, None], columns], 1)]
+
+    def _columns(self, shape: tuple[int, ...], rng: Generator) -> Tensor:
+        if self._is_uniform:
+            return torch.randint(len(self._ends), shape, generator=rng)
+        at = torch.rand(shape, generator=rng, dtype=torch.float64)
+        return torch.searchsorted(self._ends, at, right=True).clamp_max(len(self._ends) - 1)
+
+
+class UniformSampler(_Weighted):
+    """Every item with the same chance."""
+
+    def __init__(self, catalogue: Catalogue, *, n: int, is_shared: bool = False) -> None:
+        super().__init__(torch.ones(len(catalogue.rows)), n, is_shared=is_shared)
+
+
+class PopularitySampler(_Weighted):
+    """An item with a chance in proportion to its number of events to a power."""
+
+    def __init__(
+        self, catalogue: Catalogue, *, n: int, power: float, is_shared: bool = False
+    ) -> None:
+        super().__init__(catalogue.counts.double() ** power, n, is_shared=is_shared)
+
+
+class HardSampler(_Weighted):
+    """Of some items drawn uniformly, those that the model scores highest."""
+
+    def __init__(self, catalogue: Catalogue, *, n: int, pool: int) -> None:
+        super().__init__(torch.ones(len(catalogue.rows)), n)
+        self.pool = pool
+
+
+class InBatch:
+    """The other events' items of the same batch: drawn as often as they are popular."""
+
+    n = 0
+    pool = 1
+    is_shared = True
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        chances = catalogue.counts.double() / catalogue.counts.double().sum()
+        self._log_q = chances.log().float()
+
+    def draw(self, users: Tensor, own: Tensor, chosen: Chosen, rng: Generator) -> Drawn:
+        """`(B, B)`: for each event the items of all; what its user has chosen is marked."""
+        columns = own[None].expand(len(own), -1)
+        log_q = self._log_q[torch.cat([own[:, None], columns], 1)]
+        return Drawn(columns, ~chosen.holds(users[:, None], columns), log_q)
