@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -10,7 +11,8 @@ from torch import nn
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.model import ColumnRows, KnowsBiases
 from tabcf.contracts.target import TargetInfo
-from tabcf.errors import SpecError, TrainingError
+from tabcf.errors import SpecError, TabcfError, TrainingError
+from tabcf.evaluation.evaluate import Metric
 from tabcf.losses import Loss
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.run.prepare import Encoded
@@ -29,6 +31,7 @@ __all__ = [
     "build_model",
     "build_objective",
     "build_optimiser",
+    "check_readable",
     "device_named",
     "plugins_at_work",
 ]
@@ -43,7 +46,13 @@ def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
         TrainingError: It is no loss, or does not decode what it reads.
     """
     name = f"loss {loss.definition.name}"
-    built = loss.definition.build(target, loss.options)
+    try:
+        built = loss.definition.build(target, loss.options)
+    except TabcfError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise TrainingError(f"{name}: cannot be built: {what}{note}") from error
     d_out = getattr(built, "d_out", None)
     if not isinstance(built, nn.Module) or not isinstance(d_out, int) or d_out < 1:
         raise TrainingError(
@@ -51,7 +60,10 @@ def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
         )
     loss_module = cast("Loss", built)
     with torch.no_grad():
-        decoded = loss_module.decode(torch.zeros(2, d_out))
+        decoded: object = loss_module.decode(torch.zeros(2, d_out))
+    if not isinstance(decoded, dict):
+        what = type(decoded).__name__
+        raise TrainingError(f"{name}: expected decode to give a dict, got a {what}{note}")
     shapes = {key: tuple(value.shape) for key, value in decoded.items()}
     if not shapes or any(k not in _DECODED or s[:1] != (2,) for k, s in shapes.items()):
         raise TrainingError(
@@ -61,13 +73,36 @@ def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
     return loss_module
 
 
+def check_readable(loss: Loss, metrics: Sequence[Metric]) -> None:
+    """Raise if a metric reads what the loss's predictions do not have.
+
+    Raises:
+        SpecError: Names the metric, what it reads and what there is.
+    """
+    with torch.no_grad():
+        decoded = loss.decode(torch.zeros(2, loss.d_out))
+    for metric in metrics:
+        if metric.definition.reads is not None and metric.definition.reads not in decoded:
+            raise SpecError(
+                [
+                    f"metrics: {metric.name} reads {metric.definition.reads}, and what the loss "
+                    f"predicts has only: {', '.join(decoded)}"
+                ]
+            )
+
+
 def plugins_at_work(spec: Spec, registry: Registry) -> str:
     """A note on which plugins the model and the loss are of, for a message; often empty."""
-    found = [("model", spec.model), *([("loss", spec.loss)] if spec.loss is not None else [])]
+    found = [("model", spec.model.name)]
+    if spec.loss is not None:
+        found.append(("loss", spec.loss.name))
+        resolved = registry.resolve("loss", spec.loss)
+        summed = getattr(resolved.options, "losses", ())
+        found += [("loss", registry.full_name("loss", name, resolved.scope)) for name in summed]
     notes = [
-        f"the {kind} {component.name} is of the plugin {origin}"
-        for kind, component in found
-        if (origin := registry.origin(kind, component.name)) != "tabcf"
+        f"the {kind} {name} is of the plugin {origin}"
+        for kind, name in found
+        if (origin := registry.origin(kind, name)) != "tabcf"
     ]
     return f"; {' and '.join(notes)}" if notes else ""
 

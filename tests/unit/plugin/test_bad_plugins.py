@@ -226,6 +226,11 @@ class OtherRows(MSE):
         return {"value": raw.mean()}
 
 
+class OnlyTensor(MSE):
+    def decode(self, raw: torch.Tensor) -> Any:
+        return raw[:, 0]
+
+
 class NoWidth(MSE):
     def __init__(self, target: Any) -> None:
         super().__init__(target)
@@ -241,6 +246,8 @@ class NoWidth(MSE):
         (OtherRows, "with a row for each of 2 rows, got {'value': ()}"),
         (NoWidth, "expected a tabcf.losses.Loss with a d_out, got"),
         (lambda target: target, "expected a tabcf.losses.Loss with a d_out, got"),
+        (lambda target: 1 / 0, "loss odd: cannot be built: ZeroDivisionError: division by zero"),
+        (OnlyTensor, "loss odd: expected decode to give a dict, got a Tensor"),
     ],
 )
 def test_a_loss_that_is_wrong_is_named_with_its_plugin(loss: Any, expected: str) -> None:
@@ -254,6 +261,12 @@ def test_a_yaml_plugins_loss_is_named_with_its_plugin(tmp_path: Path) -> None:
     (tmp_path / "n.yaml").write_text("tabcf_plugin: 1\nname: n\nversion: '3'\nlosses: {l: odd}\n")
     spec = {**SPEC, "plugins": [str(tmp_path / "n.yaml")], "loss": "n/l"}
     with pytest.raises(TrainingError, match=r"step 1 .*; the loss n/l is of the plugin n 3$"):
+        tabcf.fit(spec, tiny_ratings(), plugins=["no:*", Given(NotANumber)])
+
+
+def test_a_plugins_loss_in_a_sum_is_named() -> None:
+    spec = {**SPEC, "loss": {"sum": {"mse": 0.5, "odd": 0.5}}}
+    with pytest.raises(TrainingError, match=r"; the loss Given/odd is of the plugin Given$"):
         tabcf.fit(spec, tiny_ratings(), plugins=["no:*", Given(NotANumber)])
 
 
