@@ -105,13 +105,15 @@ class MetricDefinition(Definition):
     """A metric of predictions (`compute(prediction, truth)`) or of ranked lists.
 
     A ranking metric's `compute(hits, n_relevant)` gets `(U, K)` booleans and `(U,)` counts and
-    returns one number per user; its options have a `k`.
+    returns one number per user; its options have a `k`. `reads` names what a prediction must have
+    beyond a loss's usual one, such as `probabilities` of a rating's levels.
     """
 
     targets: frozenset[TargetKind]
     build: Callable[[TargetInfo, Any], Callable[[Tensor, Tensor], Tensor]]
     is_ranking: bool = False
     is_higher_better: bool = False
+    reads: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

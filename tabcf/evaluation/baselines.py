@@ -48,8 +48,9 @@ def baseline_metrics(
 
 
 def _says_something(metric: Metric, model: _Baseline) -> bool:
-    """The mean orders nothing."""
-    return not (metric.k is not None and isinstance(model, MeanModel))
+    """The mean orders nothing, and no baseline gives more than its usual prediction."""
+    orders = metric.k is not None and isinstance(model, MeanModel)
+    return not orders and metric.definition.reads is None
 
 
 def _baselines(problem: FitProblem) -> list[tuple[str, _Baseline, Loss]]:

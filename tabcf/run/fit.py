@@ -26,6 +26,7 @@ from tabcf.run.build import (
     build_model,
     build_objective,
     build_optimiser,
+    check_readable,
     device_named,
     plugins_at_work,
 )
@@ -199,6 +200,7 @@ def _train(
     with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
         torch.manual_seed(spec.seed)
         loss_module = build_loss(loss, encoded.target, note=plugins_at_work(spec, registry))
+        check_readable(loss_module, metrics)
         loss_module = loss_module.to(device)
         model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
         trained = Trained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class Tracking:
             definition, options, *_ = registry.resolve("tracker", component)
             origin = registry.origin("tracker", component.name)
             by = "" if origin == "tabcf" else f" of the plugin {origin}"
-            self._trackers.append((f"{component.name}{by}", definition.build(options)))
+            name = f"{component.name}{by}"
+            tracker = _told(name, partial(definition.build, options))
+            self._trackers.append((name, tracker))
 
     def start(self, name: str) -> None:
         """A fit begins."""
@@ -55,14 +58,19 @@ class Tracking:
 
     def _tell(self, what: Callable[[Tracker], None]) -> None:
         for name, tracker in self._trackers:
-            try:
-                what(tracker)
-            except TabcfError:
-                raise
-            except Exception as error:
-                raise TrainingError(
-                    f"track: the tracker {name} failed: {type(error).__name__}: {error}"
-                ) from error
+            _told(name, partial(what, tracker))
+
+
+def _told(name: str, call: Callable[[], Any]) -> Any:
+    """What a tracker's function returns; its failure is a message that names the tracker."""
+    try:
+        return call()
+    except TabcfError:
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"track: the tracker {name} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
