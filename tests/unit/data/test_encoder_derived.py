@@ -339,6 +339,7 @@ def test_leak_what_is_made_from_a_count_leaves_the_own_event_out_too(
     train = gathered(found)
     below = set(categories(found.encoder, train, "is_five"))
     assert len(below) == 1
+    assert None not in categories(found.encoder, train, "crossed")
     later = found.encoder.encode(source_of_frame(frame))
     plain = gather(later, torch.arange(len(frame)))
     # Five events, which training never shows: an unknown bin, and crosses unknown with it.
