@@ -16,6 +16,9 @@ __all__ = ["command"]
 @click.option("--users", "attributes", help="A file of attributes of users, new ones included.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--context", multiple=True, metavar="COLUMN=VALUE", help="An event column's value.")
+@click.option("--where", help="Conditions on items, such as 'year >= 1990 and genres has War'.")
+@click.option("--deny", multiple=True, help="An item's id that is never listed; several allowed.")
+@click.option("--max-per", multiple=True, metavar="COLUMN=N", help="At most N of each value.")
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
 @formats
 def command(
@@ -24,6 +27,9 @@ def command(
     attributes: str | None,
     k: int,
     context: tuple[str, ...],
+    where: str | None,
+    deny: tuple[str, ...],
+    max_per: tuple[str, ...],
     seen: bool,
     style: str | None,
 ) -> None:
@@ -37,6 +43,10 @@ def command(
     pairs = [pair.partition("=") for pair in context]
     if any(not sign for _, sign, _ in pairs):
         raise click.UsageError("--context: expected COLUMN=VALUE")
+    try:
+        caps = [(name, int(n)) for name, _, n in (cap.partition("=") for cap in max_per)]
+    except ValueError:
+        raise click.UsageError("--max-per: expected COLUMN=N, such as genres=3") from None
     loaded = load_run(run)
     frame = recommend(
         loaded.trained,
@@ -44,6 +54,9 @@ def command(
         k=k,
         context={name: value for name, _, value in pairs},
         exclude_seen=not seen,
+        where=where,
+        deny=deny,
+        max_per=dict(caps),
         is_text=True,
     )
     show_frame(frame, style)

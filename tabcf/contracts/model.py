@@ -65,7 +65,7 @@ class CandidateScorer(Protocol):
 
 @runtime_checkable
 class FactoredScorer(Protocol):
-    """Gives vectors whose products are the scores, up to a rising function.
+    """Gives vectors whose products are the scores, up to a rising function: `outputs`.
 
     Shape:
         query_factors: `(B, E)`. item_factors: `(I, E)`.
@@ -78,6 +78,8 @@ class FactoredScorer(Protocol):
     def query_factors(self, query: Query) -> Tensor: ...
 
     def item_factors(self, items: Inputs) -> Tensor: ...
+
+    def outputs(self, products: Tensor) -> Tensor: ...
 
 
 @runtime_checkable

@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from tabcf.data.conditions import matching
 from tabcf.data.sources import Source
-from tabcf.data.values import numbers
 from tabcf.errors import DataError
 
 __all__ = ["is_positive", "merge_duplicates"]
 
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_COMPARISON = re.compile(r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<value>.+?)\s*")
-
 
 def is_positive(source: Source, comparison: str | None) -> np.ndarray:
-    """`(N,)` booleans: the events that a comparison such as `rating >= 4` holds for.
+    """`(N,)` booleans: the events that conditions such as `rating >= 4` hold for.
 
     Raises:
-        DataError: It is no comparison of a column with a number, or the column is missing.
+        DataError: It is no condition, no event fulfils it, or a column is missing.
     """
     if comparison is None:
         return np.ones(len(source.frame), dtype=bool)
-    match = _COMPARISON.fullmatch(comparison)
-    try:
-        if match is None:
-            raise ValueError
-        value = float(match["value"])
-    except ValueError:
-        raise DataError(
-            f"target.implicit.positive: expected a column, one of {' '.join(_OPERATORS)} and a "
-            f"number, such as 'rating >= 4', got {comparison!r}"
-        ) from None
-    source.require([match["column"]])
-    holds = _OPERATORS[match["sign"]](numbers(source.frame[match["column"]], source), value)
+    holds = matching(source, comparison, where="target.implicit.positive")
     if not holds.any():
         raise DataError(
             f"target.implicit.positive: no event of {source.name} fulfils {comparison!r}"
         )
-    return np.asarray(holds, dtype=bool)
+    return holds
 
 
 def merge_duplicates(

@@ -174,6 +174,10 @@ class DotProduct(nn.Module):
         item = self._item_terms(items)
         return torch.cat([item.vector, torch.ones_like(item.inner), item.inner], 1)
 
+    def outputs(self, products: Tensor) -> Tensor:
+        """What products of these vectors come to: themselves, or within the range."""
+        return in_range(products, self.y_range)
+
     def user_vectors(self, query: Query) -> Tensor:
         """`(B, D)`: the sum of a user's and an event's columns' vectors."""
         return self._query_terms(query).vector

@@ -13,10 +13,11 @@ from torch import Generator
 
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.data.batches import select
+from tabcf.data.conditions import matching
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
-from tabcf.metrics.ranking import rank_items
-from tabcf.recommend.scores import score_blocks
+from tabcf.recommend.rules import capped, caps_of
+from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import Trained
 
 __all__ = ["recommend"]
@@ -38,12 +39,13 @@ class _Users:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """What may be recommended: ids and labels to show, item rows (0 new) and columns."""
+    """What may be recommended: ids and labels to show, item rows (0 new), columns and frame."""
 
     ids: list[Any]
     labels: list[str] | None
     rows: np.ndarray
     inputs: Inputs
+    source: Source
 
 
 def recommend(
@@ -54,6 +56,9 @@ def recommend(
     candidates: Any = None,
     context: Mapping[str, Any] | None = None,
     exclude_seen: bool = True,
+    where: str | None = None,
+    deny: Iterable[Any] = (),
+    max_per: Mapping[str, int] | None = None,
     is_text: bool = False,
 ) -> pd.DataFrame:
     """The k items with the highest scores for each user.
@@ -67,6 +72,9 @@ def recommend(
         context: A value by the column that event columns are made from, such as `timestamp`, or
             by the made column itself, such as `daypart`; those not given are taken as unknown.
         exclude_seen: Leave out what a user had in training.
+        where: Conditions on the items' columns, such as `year >= 1990 and genres has Comedy`.
+        deny: Ids of items that are never listed.
+        max_per: At most so many items of each value of a column, such as `{"genres": 3}`.
         is_text: Ids come from a command line.
 
     Returns:
@@ -84,20 +92,30 @@ def recommend(
         raise DataError(f"k: expected a positive number, got {k}")
     asked = _users(trained, users, is_text=is_text)
     offered = _candidates(trained, candidates, is_text=is_text)
+    offered = _allowed(trained, offered, where, deny, is_text=is_text)
+    if not offered.ids:
+        raise DataError("where: no item is left to recommend")
     events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
     past = trained.past
     history = None if past is None else past.positive.of_users(asked.rows)
     excluded = None if past is None or not exclude_seen else past.seen.of_users(asked.rows)
     seen = None if excluded is None else _as_columns(excluded, offered.rows)
     rng = Generator().manual_seed(trained.seed)
-    lists: list[pd.DataFrame] = []
-    blocks = score_blocks(
-        trained, asked.inputs, events, offered.inputs, history=_as_indices(trained, history)
-    )
-    for users_of_block, scores in blocks:
-        block_seen = None if seen is None else _bag_slice(seen, users_of_block)
-        columns = rank_items(scores, block_seen, k, rng)
-        lists.append(_frame(trained, asked, offered, users_of_block.start, columns, scores))
+    caps = caps_of(offered.source, max_per or {})
+    longer = len(offered.ids) if caps else min(k, len(offered.ids))
+    lists = [
+        _frame(trained, asked, offered, capped(found, caps, k) if caps else found)
+        for found in top_items(
+            trained,
+            asked.inputs,
+            events,
+            offered.inputs,
+            longer,
+            rng,
+            seen=seen,
+            history=_as_indices(trained, history),
+        )
+    ]
     return pd.concat(lists, ignore_index=True)
 
 
@@ -143,7 +161,8 @@ def _candidates(trained: Trained, candidates: Any, *, is_text: bool) -> _Candida
         labels = None
         if label in source.frame.columns:
             labels = source.frame[label].astype(str).tolist()
-        return _Candidates(ids, labels, rows, select(table.inputs, torch.arange(1, n + 1)))
+        inputs = select(table.inputs, torch.arange(1, n + 1))
+        return _Candidates(ids, labels, rows, inputs, source)
     if candidates is None:
         rows = np.arange(1, len(entity), dtype=np.int32)
     else:
@@ -160,7 +179,37 @@ def _candidates(trained: Trained, candidates: Any, *, is_text: bool) -> _Candida
     labels = None
     if entity.labels is not None:
         labels = [entity.labels[row] for row in rows]
-    return _Candidates(entity.ids.values_of(rows), labels, rows, inputs)
+    frame = entity.with_blank_row().frame.iloc[rows].reset_index(drop=True)
+    source = Source(frame, "the table of item", is_text=entity.is_text)
+    return _Candidates(entity.ids.values_of(rows), labels, rows, inputs, source)
+
+
+def _allowed(
+    trained: Trained,
+    offered: _Candidates,
+    where: str | None,
+    deny: Iterable[Any],
+    *,
+    is_text: bool,
+) -> _Candidates:
+    """The candidates that fulfil the conditions and are not denied."""
+    denied = _listed(deny)
+    if where is None and not denied:
+        return offered
+    is_allowed = np.ones(len(offered.ids), dtype=bool)
+    if where is not None:
+        is_allowed &= matching(offered.source, where)
+    if denied:
+        rows = trained.encoder.entities["item"].rows_of_ids(denied, is_text=is_text)
+        is_allowed &= ~np.isin(offered.rows, rows[rows > 0])
+    kept = np.flatnonzero(is_allowed)
+    return _Candidates(
+        [offered.ids[i] for i in kept],
+        None if offered.labels is None else [offered.labels[i] for i in kept],
+        offered.rows[kept],
+        select(offered.inputs, torch.from_numpy(kept)),
+        Source(offered.source.frame.iloc[kept].reset_index(drop=True), offered.source.name),
+    )
 
 
 def _listed(ids: Any) -> list[Any]:
@@ -198,22 +247,14 @@ def _mapped(bag: Bag, mapping: torch.Tensor) -> Bag:
     return Bag(values[is_kept], kept_before[bag.offsets])
 
 
-def _bag_slice(bag: Bag, rows: slice) -> Bag:
-    ends = torch.cat([bag.offsets, torch.tensor([len(bag.values)])])
-    offsets = bag.offsets[rows]
-    first, last = int(ends[rows.start]), int(ends[min(rows.stop, len(bag.offsets))])
-    return Bag(bag.values[first:last], offsets - first)
-
-
 def _frame(
     trained: Trained,
     asked: _Users,
     offered: _Candidates,
-    first: int,
-    columns: torch.Tensor,
-    scores: torch.Tensor,
+    lists: Lists,
 ) -> pd.DataFrame:
     """One block's lists, long form."""
+    first, columns = lists.users.start, lists.columns
     user_id = trained.encoder.entities["user"].plan.id
     item_id = trained.encoder.entities["item"].plan.id
     user, rank = torch.nonzero(columns >= 0, as_tuple=True)
@@ -226,6 +267,6 @@ def _frame(
     if offered.labels is not None:
         label = trained.encoder.entities["item"].plan.label or "label"
         values[label] = [offered.labels[c] for c in column.tolist()]
-    values["score"] = scores[user, column].numpy()
+    values["score"] = lists.scores[user, rank].numpy()
     values["basis"] = [asked.basis[first + u] for u in user.tolist()]
     return pd.DataFrame(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,9 @@ class Run:
         candidates: Any = None,
         context: Mapping[str, Any] | None = None,
         exclude_seen: bool = True,
+        where: str | None = None,
+        deny: Iterable[Any] = (),
+        max_per: Mapping[str, int] | None = None,
     ) -> pd.DataFrame:
         """The k items with the highest scores for each user.
 
@@ -103,6 +106,9 @@ class Run:
             context: Values of event columns, such as `{"timestamp": 881250949}`; those not given
                 count as unknown.
             exclude_seen: Leave out what a user had in training.
+            where: Conditions on items, such as `year >= 1990 and genres has Comedy`.
+            deny: Ids of items that are never listed.
+            max_per: At most so many items of each value of a column, such as `{"genres": 3}`.
 
         Returns:
             One row a recommendation: user id, `rank`, item id, label, `score` and `basis`
@@ -115,6 +121,9 @@ class Run:
             candidates=candidates,
             context=context,
             exclude_seen=exclude_seen,
+            where=where,
+            deny=deny,
+            max_per=max_per,
         )
 
     def similar(

@@ -172,7 +172,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "bad comparison": (
         {},
         {"target": {"implicit": {"positive": "rating around 4"}}},
-        "expected a column, one of .* and a number, such as 'rating >= 4', got 'rating around 4'",
+        "expected such as 'year >= 1990' or 'genres has Comedy', got 'rating around 4'",
     ),
     "nothing positive": (
         {},
