@@ -25,12 +25,12 @@ BAG = Bag(torch.tensor([1, 3, 2]), torch.tensor([0, 2, 2]))  # {1, 3}, {}, {2}
 
 class TestDeepFM(ModelContract):
     definition = tabcf_deepfm.DEEPFM
-    options: ClassVar = {"factors": 4, "layers": [8]}
+    options: ClassVar = {"factors": 4, "layers": []}
 
 
-class TestWithoutNorms(ModelContract):
+class TestWithNorms(ModelContract):
     definition = tabcf_deepfm.DEEPFM
-    options: ClassVar = {"factors": 4, "layers": [], "batch_norm": False, "y_range": [0, 5.5]}
+    options: ClassVar = {"factors": 4, "layers": [8], "batch_norm": True, "y_range": [0, 5.5]}
 
 
 def model(**options: Any) -> DeepFM:

@@ -28,7 +28,7 @@ class DeepFMOptions(ModelOptions):
     """Hidden layers' widths."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of hidden units dropped in training."""
-    batch_norm: bool = True
+    batch_norm: bool = False
     """Normalise hidden layers, and the vectors that enter the first one, by batch."""
 
 

@@ -55,7 +55,7 @@ class DeepFM(nn.Module):
         set_cardinalities: Sequence[int] = (),
         y_range: tuple[float, float] | None = None,
         dropout: float = 0.0,
-        batch_norm: bool = True,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.n_continuous = n_continuous
