@@ -1,6 +1,6 @@
-"""Models that are solved, not trained: mean, biases, popularity and EASE.
+"""Models that are solved, not trained: mean, biases, popularity, EASE and EDLAE.
 
-They are the baselines that every other model is shown beside.
+All but EDLAE are the baselines that every other model is shown beside.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from torch.nn import functional
 from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Layout
-from tabcf.contracts.table import Table
 from tabcf.errors import TrainingError
+from tabcf.training.neighbours import co_occurrences, distinct_pairs, interactions
 
-__all__ = ["EASE", "BiasModel", "MeanModel", "PopularModel"]
+__all__ = ["EASE", "EDLAE", "BiasModel", "MeanModel", "PopularModel"]
 
 
 class MeanModel(nn.Module):
@@ -81,7 +81,7 @@ class BiasModel(nn.Module):
     def solve(self, problem: FitProblem) -> None:
         """Alternate between the items' biases and the users'."""
         target = _target(problem)
-        users, items = _indices(problem.train)
+        users, items = interactions(problem.train)
         self.mean.copy_(target.mean())
         residual = target - self.mean
         for _ in range(self._sweeps):
@@ -119,7 +119,7 @@ class PopularModel(nn.Module):
 
     def solve(self, problem: FitProblem) -> None:
         """Count training events."""
-        _, items = _indices(problem.train)
+        _, items = interactions(problem.train)
         counts = torch.bincount(items, minlength=len(self.count))
         counts[0] = 0
         self.count.copy_(counts)
@@ -155,45 +155,61 @@ class EASE(nn.Module):
 
     def solve(self, problem: FitProblem) -> None:
         """Invert the regularised Gram matrix, in double precision."""
-        users, items = _indices(problem.train)
-        n_items = len(self.weight) - 1
-        is_known = (users > 0) & (items > 0)
-        pairs = torch.unique(torch.stack([users[is_known], items[is_known] - 1]), dim=1)
-        n_users = int(pairs[0].max()) + 1 if pairs.shape[1] else 1
-        events = torch.zeros(n_users, n_items)
-        events[pairs[0], pairs[1]] = 1.0
-        gram = (events.T @ events).double()
-        gram.diagonal().add_(self._l2)
+        users, items = distinct_pairs(problem.train)
+        n_items = len(self.weight)
+        gram = torch.zeros(n_items, n_items, dtype=torch.float64)
+        for block, counts in co_occurrences(users, items, n_items):
+            gram[:, block] = counts
+        gram = gram[1:, 1:]
+        gram.diagonal().add_(self.penalty(gram.diagonal()))
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
         weight = -inverse / inverse.diagonal()[None]
         weight.fill_diagonal_(0.0)
         self.weight[1:, 1:] = weight.float()
 
+    def penalty(self, counts: Tensor) -> Tensor:
+        """What the diagonal is raised by, from the items' numbers of users."""
+        return torch.full_like(counts, self._l2)
+
     def forward(
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
     ) -> Tensor:
-        raise TrainingError("ease ranks items; it predicts nothing for a single event")
+        raise TrainingError(f"{self._name} ranks items; it predicts nothing for a single event")
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, 1)`: sums over the users' past items; zero for a user without any."""
         if query.history is None:
-            raise TrainingError("ease scores items from a user's past items; got none")
+            raise TrainingError(f"{self._name} scores items from a user's past items; got none")
         history = query.history
         scores = functional.embedding_bag(
             history.values.long(), self.weight, history.offsets, mode="sum"
         )
         return scores.index_select(1, items.x_cat[:, 0]).unsqueeze(2)
 
+    @property
+    def _name(self) -> str:
+        return type(self).__name__.lower()
+
+
+class EDLAE(EASE):
+    """EASE that has learnt from inputs with some of the past items dropped (Steck, 2020).
+
+    In expectation over all such inputs an item of n users is held down by `l2 + n · dropout / (1 -
+    dropout)` in place of l2: popular items by more. Without dropout it is EASE.
+    """
+
+    def __init__(self, layout: Layout, *, l2: float = 200.0, dropout: float = 0.33) -> None:
+        super().__init__(layout, l2=l2)
+        self._dropout = dropout
+
+    def penalty(self, counts: Tensor) -> Tensor:
+        """The ridge, and a share of the item's number of users."""
+        return self._l2 + counts * (self._dropout / (1 - self._dropout))
+
 
 def _target(problem: FitProblem) -> Tensor:
     assert problem.train.target is not None
     return problem.train.target
-
-
-def _indices(table: Table) -> tuple[Tensor, Tensor]:
-    """`(N,)` int64 user and item indices of all events."""
-    user, item = table.entities["user"], table.entities["item"]
-    return user.index[table.rows["user"]].long(), item.index[table.rows["item"]].long()
 
 
 def _damped_means(values: Tensor, groups: Tensor, like: Tensor, damping: float) -> Tensor:

@@ -59,6 +59,8 @@ OPTIONS: dict[str, Any] = {
     "dot_product_bias": {"factors": 4},
     "embedding_nn": {"layers": [8], "widths": 4},
     "tabular": {"layers": [8], "widths": 4},
+    "edlae": {"l2": 10, "dropout": 0.2},
+    "item_knn": {"k": 4, "shrink": 1},
 }
 
 
@@ -89,7 +91,7 @@ def test_conformance(kind: str, definition: Any, check: str) -> None:
         values |= {"frame": EVENTS, "entities": ENTITIES}
     if definition.name == "collab_nn":
         values["takes_columns"] = False
-    if definition.name in ("ease", "popular"):
+    if definition.name in ("ease", "edlae", "item_knn", "popular"):
         values["only_ranks"] = True
     if definition.name == "mean":
         values["learns"] = False

@@ -34,6 +34,8 @@ RANKED = {
     "embedding_nn": {"layers": [32], "widths": 8},
     "collab_nn": {"n_hidden": 32},
     "ease": {"l2": 1.0},
+    "edlae": {"l2": 1.0, "dropout": 0.3},
+    "item_knn": {"k": 20, "shrink": 1.0},
 }
 
 

@@ -97,6 +97,28 @@ class EASEOptions(Options):
     """Ridge penalty."""
 
 
+class EDLAEOptions(Options):
+    """Ridge regression of each item on all others, some of which are dropped."""
+
+    shorthand: ClassVar[str | None] = "l2"
+
+    l2: float = Field(default=200.0, gt=0)
+    """Ridge penalty."""
+    dropout: _Share = 0.33
+    """Share of a user's items that are dropped; as if, since the solution is exact."""
+
+
+class ItemKNNOptions(Options):
+    """Likeness of items by the users that had both."""
+
+    shorthand: ClassVar[str | None] = "k"
+
+    k: PositiveInt = 100
+    """How many nearest items count for each item."""
+    shrink: float = Field(default=10.0, ge=0)
+    """How much likeness is held at zero where few users had both."""
+
+
 def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
     names = [column.name for column in layout.categorical]
     names += [column.name for column in layout.sets]
@@ -227,6 +249,18 @@ def _ease(layout: Layout, target: TargetInfo, d_out: int, options: EASEOptions) 
     return EASE(layout, l2=options.l2)
 
 
+def _edlae(layout: Layout, target: TargetInfo, d_out: int, options: EDLAEOptions) -> nn.Module:
+    from tabcf.training.closed_form import EDLAE
+
+    return EDLAE(layout, l2=options.l2, dropout=options.dropout)
+
+
+def _item_knn(layout: Layout, target: TargetInfo, d_out: int, options: ItemKNNOptions) -> nn.Module:
+    from tabcf.training.neighbours import ItemKNN
+
+    return ItemKNN(layout, k=options.k, shrink=options.shrink)
+
+
 def _solve(model: Any, problem: FitProblem, options: Any, rng: Generator) -> None:
     model.solve(problem)
 
@@ -317,6 +351,28 @@ MODELS = (
         summary="Linear item-to-item model in closed form, a strong ranker.",
         targets=frozenset({"implicit"}),
         build=_ease,
+        solve=_solve,
+        needs=_USER_ITEM,
+        is_single_output=True,
+    ),
+    ModelDefinition(
+        name="edlae",
+        example="{edlae: {l2: 200, dropout: 0.33}}",
+        options=EDLAEOptions,
+        summary="EASE as if learnt with dropout: popular items are held down by more.",
+        targets=frozenset({"implicit"}),
+        build=_edlae,
+        solve=_solve,
+        needs=_USER_ITEM,
+        is_single_output=True,
+    ),
+    ModelDefinition(
+        name="item_knn",
+        example="{item_knn: {k: 100, shrink: 10}}",
+        options=ItemKNNOptions,
+        summary="Items like those that the user had, by cosine.",
+        targets=frozenset({"implicit"}),
+        build=_item_knn,
         solve=_solve,
         needs=_USER_ITEM,
         is_single_output=True,
