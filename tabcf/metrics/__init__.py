@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from tabcf.metrics.catalogue import (
+    calibration_kl,
+    coverage_at_k,
+    diversity_at_k,
+    gini_at_k,
+    novelty_at_k,
+    popularity_at_k,
+    serendipity_at_k,
+)
 from tabcf.metrics.classification import accuracy, auc, log_loss
 from tabcf.metrics.lists import (
     hit_rate_at_k,
@@ -17,14 +26,21 @@ from tabcf.metrics.regression import mae, rmse
 __all__ = [
     "accuracy",
     "auc",
+    "calibration_kl",
+    "coverage_at_k",
+    "diversity_at_k",
+    "gini_at_k",
     "hit_rate_at_k",
     "log_loss",
     "mae",
     "map_at_k",
     "mrr_at_k",
     "ndcg_at_k",
+    "novelty_at_k",
+    "popularity_at_k",
     "precision_at_k",
     "rank_items",
     "recall_at_k",
     "rmse",
+    "serendipity_at_k",
 ]
