@@ -26,6 +26,7 @@ from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
+from tabcf.spec.defaults import default_split
 from tabcf.spec.records import Component, Spec
 from tabcf.spec.references import spec_columns
 
@@ -138,7 +139,7 @@ def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
 
 def _with_files(spec: Spec, registry: Registry, source: Source, folder: Path | None) -> Source:
     """With `split: files`, all parts' rows, told apart by a column."""
-    options = registry.resolve("split", spec.split).options
+    options = None if spec.split is None else registry.resolve("split", spec.split).options
     if not isinstance(options, FilesOptions):
         return source
     frames = [source.frame.assign(**{PART_COLUMN: "train"})]
@@ -206,14 +207,15 @@ def column_plans(
 
 
 def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
-    split = registry.resolve("split", spec.split)
+    component = spec.split or default_split(spec.target, source.frame.columns)
+    split = registry.resolve("split", component)
     roles = {name: entity.id for name, entity in spec.entities.items() if name in ("user", "item")}
     if spec.target.column is not None:
         roles["target"] = spec.target.column
     rng = np.random.default_rng(spec.seed)
     part = split.definition.assign(source.frame, roles, split.options, rng)
     if not (part == TRAIN).any():
-        raise DataError(f"split.{spec.split.name}: no row is left to train on")
+        raise DataError(f"split.{component.name}: no row is left to train on")
     return np.asarray(part)
 
 

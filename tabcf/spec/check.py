@@ -281,6 +281,8 @@ def _single_output(draft: _Draft) -> Said:
 def _early_stopping(draft: _Draft) -> Said:
     if draft.spec.train.early_stopping is None:
         return
+    if draft.spec.split is None:
+        return
     split = draft.resolved("split", draft.spec.split)
     if split is not None and getattr(split.options, "valid", None) == 0:
         yield (

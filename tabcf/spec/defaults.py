@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tabcf.contracts.target import TargetKind
-from tabcf.spec.records import Target
+from tabcf.spec.records import Component, Target
 
-__all__ = ["DEFAULT_LOSS", "DEFAULT_METRICS", "possible_kinds"]
+__all__ = ["DEFAULT_LOSS", "DEFAULT_METRICS", "default_split", "possible_kinds"]
 
 DEFAULT_LOSS: Mapping[TargetKind, str] = {
     "regression": "mse",
@@ -24,6 +24,15 @@ DEFAULT_METRICS: Mapping[TargetKind, tuple[Any, ...]] = {
     "classes": ("accuracy", "log_loss"),
     "implicit": ({"ndcg": 10}, {"recall": 10}),
 }
+
+
+def default_split(target: Target, columns: Collection[str]) -> Component:
+    """The split of a spec that names none; `columns` are the events'.
+
+    What people will do is asked for, so what they did later is what to test on.
+    """
+    by_time = target.implicit is not None and "timestamp" in columns
+    return Component.model_validate("time" if by_time else "random")
 
 
 def possible_kinds(target: Target) -> frozenset[TargetKind]:

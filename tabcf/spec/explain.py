@@ -9,7 +9,7 @@ from tabcf.contracts.options import Options
 from tabcf.contracts.target import TargetKind
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import kind_at, name_and_options
-from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, possible_kinds
+from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, default_split, possible_kinds
 from tabcf.spec.document import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.read import SpecDocument
@@ -38,7 +38,11 @@ def explain(document: SpecDocument, registry: Registry) -> list[Explained]:
     """
     explainer = _Explainer(document, registry)
     rows = explainer.rows(document.spec, document.tree, (), ())
-    defaults = {"loss": _default_loss(document.spec), "metrics": _default_metrics(document.spec)}
+    defaults = {
+        "loss": _default_loss(document.spec),
+        "metrics": _default_metrics(document.spec),
+        "split": _default_split(document.spec),
+    }
     return [
         row._replace(value=defaults[row.path])
         if row.path in defaults and row.value is None
@@ -56,6 +60,12 @@ def _default_loss(spec: Spec) -> Any:
     """The loss by default, or those that the data decide between."""
     losses = [DEFAULT_LOSS[kind] for kind in _kinds(spec)]
     return losses[0] if len(losses) == 1 else f"by the target's values: {', '.join(losses)}"
+
+
+def _default_split(spec: Spec) -> str:
+    if spec.target.implicit is None:
+        return default_split(spec.target, ()).name
+    return "time where the events have a column timestamp, else random"
 
 
 def _default_metrics(spec: Spec) -> Any:

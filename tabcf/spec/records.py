@@ -173,8 +173,9 @@ class Spec(Options):
     default. Never one that the user chose in training; held-out rows have no say."""
     metrics: tuple[Component, ...] | None = None
     """The metrics; by default what suits the target."""
-    split: Component = Component.model_validate("random")
-    """Which rows train, validate and test."""
+    split: Component | None = None
+    """Which rows train, validate and test; by default `random`, and for an implicit target whose
+    events have a column `timestamp`, `time`."""
     unknown: Component | None = None
     """What an id without training interactions stands on: `mean` or `masked`."""
     duplicates: Literal["keep", "first", "last", "mean"] = "keep"
