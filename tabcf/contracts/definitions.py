@@ -32,6 +32,7 @@ __all__ = [
     "LossDefinition",
     "MetricDefinition",
     "ModelDefinition",
+    "RankedLists",
     "SamplerDefinition",
     "ScheduleDefinition",
     "SplitDefinition",
@@ -100,20 +101,47 @@ class LossDefinition(Definition):
     compose: Callable[[Callable[[str], Any], Any], LossDefinition] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RankedLists:
+    """What a metric of lists sees: all users' lists, and how popular each item was in training.
+
+    Attributes:
+        items: `(U, K)` int64, the item column at each place, -1 where a short list is empty.
+        counts: `(I,)` int64, how many users had each item in training.
+        n_users: How many users had any.
+    """
+
+    items: Tensor
+    counts: Tensor
+    n_users: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricDefinition(Definition):
-    """A metric of predictions (`compute(prediction, truth)`) or of ranked lists.
+    """A metric: `build(target, options)` gives a function of what it `needs`.
 
-    A ranking metric's `compute(hits, n_relevant)` gets `(U, K)` booleans and `(U,)` counts and
-    returns one number per user; its options have a `k`. `reads` names what a prediction must have
-    beyond a loss's usual one, such as `probabilities` of a rating's levels.
+    `predictions`: `compute(prediction, truth)` gives one number. `hits`:
+    `compute(hits, n_relevant)` gets `(U, K)` booleans and `(U,)` counts and returns one number per
+    user. `lists`: `compute(lists)` gets `RankedLists` and returns one number per user, NaN where
+    there is nothing to say, or one for all lists together. The options of the last two have a `k`,
+    and `is_ranking` holds for both; given alone it means `hits`.
+
+    `reads` names what a prediction must have beyond a loss's usual one, such as `probabilities`
+    of a rating's levels.
     """
 
     targets: frozenset[TargetKind]
-    build: Callable[[TargetInfo, Any], Callable[[Tensor, Tensor], Tensor]]
+    build: Callable[[TargetInfo, Any], Callable[..., Tensor]]
+    needs: Literal["predictions", "hits", "lists"] = "predictions"
     is_ranking: bool = False
     is_higher_better: bool = False
     reads: str | None = None
+
+    def __post_init__(self) -> None:
+        """Make `needs` and `is_ranking` say the same."""
+        if self.is_ranking and self.needs == "predictions":
+            object.__setattr__(self, "needs", "hits")
+        object.__setattr__(self, "is_ranking", self.needs != "predictions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

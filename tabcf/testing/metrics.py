@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from tabcf.contracts.definitions import MetricDefinition
+from tabcf.contracts.definitions import MetricDefinition, RankedLists
 from tabcf.contracts.target import TargetKind
 from tabcf.plugin.registry import parse_options
 from tabcf.testing.targets import perfect_prediction, target_of, target_rows
@@ -20,7 +21,7 @@ _N_ROWS = 60
 class MetricContract:
     """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
 
-    `bounds` are the lowest and highest number that a ranking metric gives a user.
+    `bounds` are the lowest and highest number that a metric of hits gives a user.
     """
 
     definition: ClassVar[MetricDefinition]
@@ -59,41 +60,70 @@ class MetricContract:
             assert one == two, f"{self._name(kind)}: {one}, then {two}"
 
     def test_a_list_has_one_number_a_user(self) -> None:
-        for hits, n_relevant in self._lists():
-            values = self._of_lists(hits, n_relevant)
+        for hits, n_relevant in self._hits():
+            values = self._of_hits(hits, n_relevant)
             assert values.shape == (len(hits),), f"{self._name()}: shape {tuple(values.shape)}"
             assert torch.isfinite(values).all(), f"{self._name()}: {values}"
             all_hit = torch.arange(hits.shape[1]) < n_relevant[:, None]
             low, high = self.bounds
-            for found in (values, self._of_lists(all_hit, n_relevant)):
+            for found in (values, self._of_hits(all_hit, n_relevant)):
                 is_within = bool(((found >= low) & (found <= high + 1e-6)).all())
                 assert is_within, f"{self._name()}: outside of {self.bounds}: {found}"
 
     def test_a_users_number_does_not_hang_on_others(self) -> None:
-        for hits, n_relevant in self._lists():
+        for hits, n_relevant in self._hits():
             order = torch.randperm(len(hits), generator=_rng(1))
-            one = self._of_lists(hits, n_relevant)[order]
-            two = self._of_lists(hits[order], n_relevant[order])
+            one = self._of_hits(hits, n_relevant)[order]
+            two = self._of_hits(hits[order], n_relevant[order])
             assert torch.allclose(one, two), self._name()
 
     def test_hits_are_better_than_none(self) -> None:
-        for hits, n_relevant in self._lists():
+        for hits, n_relevant in self._hits():
             all_hit = torch.arange(hits.shape[1]) < n_relevant[:, None]
-            best = self._of_lists(all_hit, n_relevant)
-            none = self._of_lists(torch.zeros_like(hits), n_relevant)
+            best = self._of_hits(all_hit, n_relevant)
+            none = self._of_hits(torch.zeros_like(hits), n_relevant)
             is_better = best > none if self.definition.is_higher_better else best < none
             assert is_better.all(), f"{self._name()}: {best} with all hits, {none} with none"
 
+    def test_lists_have_one_number_each_or_one_together(self) -> None:
+        for lists in self._lists():
+            values = self._of_lists(lists)
+            is_shape_right = values.shape in ((), (len(lists.items),))
+            assert is_shape_right, f"{self._name()}: shape {tuple(values.shape)}"
+            assert torch.isfinite(values).all(), f"{self._name()}: {values}"
+
+    def test_the_order_of_lists_says_nothing(self) -> None:
+        for lists in self._lists():
+            order = torch.randperm(len(lists.items), generator=_rng(1))
+            one = self._of_lists(lists)
+            two = self._of_lists(replace(lists, items=lists.items[order]))
+            assert torch.allclose(one[order] if one.ndim else one, two), self._name()
+
+    def test_the_numbering_of_items_says_nothing(self) -> None:
+        for lists in self._lists():
+            item_at = torch.randperm(len(lists.counts), generator=_rng(1))
+            items = torch.where(lists.items >= 0, item_at.argsort()[lists.items], -1)
+            moved = RankedLists(items, lists.counts[item_at], lists.n_users)
+            assert torch.allclose(self._of_lists(lists), self._of_lists(moved)), self._name()
+
+    def test_an_empty_list_is_no_trouble(self) -> None:
+        for lists in self._lists():
+            items = torch.cat([lists.items, torch.full_like(lists.items[:1], -1)])
+            one, two = self._of_lists(lists), self._of_lists(replace(lists, items=items))
+            assert torch.allclose(one, two[:-1] if two.ndim else two), self._name()
+
     def _kinds(self) -> list[TargetKind]:
-        return [] if self.definition.is_ranking else sorted(self.definition.targets - {"implicit"})
+        if self.definition.needs != "predictions":
+            return []
+        return sorted(self.definition.targets - {"implicit"})
 
     def _compute(self, kind: TargetKind) -> Any:
         given = dict(self.options) if isinstance(self.options, dict) else {"": self.options}
         options = parse_options(self.definition.options, given)
         return self.definition.build(target_of(kind), options)
 
-    def _lists(self) -> list[tuple[Tensor, Tensor]]:
-        if not self.definition.is_ranking:
+    def _hits(self) -> list[tuple[Tensor, Tensor]]:
+        if self.definition.needs != "hits":
             return []
         rng = _rng(0)
         n_relevant = torch.randint(1, 6, (20,), generator=rng)
@@ -101,9 +131,25 @@ class MetricContract:
         hits &= hits.cumsum(1) <= n_relevant[:, None]
         return [(hits, n_relevant)]
 
-    def _of_lists(self, hits: Tensor, n_relevant: Tensor) -> Tensor:
+    def _of_hits(self, hits: Tensor, n_relevant: Tensor) -> Tensor:
         kind = min(self.definition.targets)
         result: Tensor = self._compute(kind)(hits, n_relevant)
+        return result
+
+    def _lists(self) -> list[RankedLists]:
+        if self.definition.needs != "lists":
+            return []
+        n_lists, k, n_items, n_users = 20, 10, 30, 50
+        rng = _rng(0)
+        items = torch.rand(n_lists, n_items, generator=rng).topk(k).indices
+        # Short lists end in empty places.
+        lengths = torch.randint(1, k + 1, (n_lists, 1), generator=rng)
+        items = items.masked_fill(torch.arange(k) >= lengths, -1)
+        counts = torch.randint(0, n_users + 1, (n_items,), generator=rng)
+        return [RankedLists(items, counts, n_users)]
+
+    def _of_lists(self, lists: RankedLists) -> Tensor:
+        result: Tensor = self._compute(min(self.definition.targets))(lists)
         return result
 
     def _name(self, kind: str = "lists") -> str:

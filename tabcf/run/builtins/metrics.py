@@ -14,6 +14,8 @@ from tabcf.contracts.target import TargetInfo, TargetKind
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tabcf.contracts.definitions import RankedLists
+
 __all__ = ["METRICS"]
 
 _NUMBERS: frozenset[TargetKind] = frozenset({"regression", "rating"})
@@ -56,7 +58,7 @@ def _of_classes(name: str) -> Callable[[TargetInfo, Any], Any]:
     return build
 
 
-def _of_lists(name: str) -> Callable[[TargetInfo, Any], Any]:
+def _of_hits(name: str) -> Callable[[TargetInfo, Any], Any]:
     def build(target: TargetInfo, options: AtK) -> Any:
         from tabcf import metrics
 
@@ -64,6 +66,30 @@ def _of_lists(name: str) -> Callable[[TargetInfo, Any], Any]:
         return lambda hits, n_relevant: compute(hits, n_relevant)
 
     return build
+
+
+def _coverage(lists: RankedLists) -> Tensor:
+    from tabcf.metrics import coverage_at_k
+
+    return coverage_at_k(lists.items, len(lists.counts))
+
+
+def _gini(lists: RankedLists) -> Tensor:
+    from tabcf.metrics import gini_at_k
+
+    return gini_at_k(lists.items, len(lists.counts))
+
+
+def _popularity(lists: RankedLists) -> Tensor:
+    from tabcf.metrics import popularity_at_k
+
+    return popularity_at_k(lists.items, lists.counts)
+
+
+def _novelty(lists: RankedLists) -> Tensor:
+    from tabcf.metrics import novelty_at_k
+
+    return novelty_at_k(lists.items, lists.counts, lists.n_users)
 
 
 def _value(name: str, summary: str) -> MetricDefinition:
@@ -90,9 +116,24 @@ def _ranking(name: str, summary: str) -> MetricDefinition:
         summary=summary,
         example=f"{{{name}: 10}}",
         targets=_RANKED,
-        build=_of_lists(name),
-        is_ranking=True,
+        build=_of_hits(name),
+        needs="hits",
         is_higher_better=True,
+    )
+
+
+def _lists(
+    name: str, compute: Callable[[RankedLists], Tensor], summary: str, *, is_higher_better: bool
+) -> MetricDefinition:
+    return MetricDefinition(
+        name=name,
+        options=AtK,
+        summary=summary,
+        example=f"{{{name}: 10}}",
+        targets=_RANKED,
+        build=lambda target, options: compute,
+        needs="lists",
+        is_higher_better=is_higher_better,
     )
 
 
@@ -112,4 +153,25 @@ METRICS = (
     _ranking("hit_rate", "Share of users with at least one relevant item in the list."),
     _ranking("mrr", "One over the rank of the first relevant item."),
     _ranking("map", "Mean over relevant items of the precision at their rank."),
+    _lists(
+        "coverage", _coverage, "Share of the catalogue that is in any list.", is_higher_better=True
+    ),
+    _lists(
+        "gini",
+        _gini,
+        "How unequally the lists' places are spread over the catalogue: 0 equally, 1 on one item.",
+        is_higher_better=False,
+    ),
+    _lists(
+        "popularity",
+        _popularity,
+        "Mean over the listed items of how many users had them in training.",
+        is_higher_better=False,
+    ),
+    _lists(
+        "novelty",
+        _novelty,
+        "Mean over the listed items of -log2 of the share of users who had them, in bits.",
+        is_higher_better=True,
+    ),
 )

@@ -20,6 +20,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    RankedLists,
 )
 from tabcf.contracts.options import FromColumn, NoOptions
 from tabcf.contracts.target import TargetInfo
@@ -147,6 +148,10 @@ def _hits(hits: Tensor, n_relevant: Tensor) -> Tensor:
     return hits.double().mean(1)
 
 
+def _listed(lists: RankedLists) -> Tensor:
+    return (lists.items >= 0).double().sum(1)
+
+
 BAD_METRICS = [
     (metric(lambda p, t: _error(p, t) / 0), "it_is_a_finite_number"),
     (metric(_error, is_higher_better=True), "all_right_is_better_than_all_mixed_up"),
@@ -163,7 +168,27 @@ BAD_METRICS = [
         metric(lambda h, n: 1 - _hits(h, n), is_ranking=True, is_higher_better=True),
         "hits_are_better_than_none",
     ),
+    (metric(lambda x: x.items, needs="lists"), "lists_have_one_number_each_or_one_together"),
+    (metric(lambda x: _listed(x) / 0, needs="lists"), "lists_have_one_number_each_or_one_together"),
+    (metric(lambda x: _listed(x).cumsum(0), needs="lists"), "the_order_of_lists_says_nothing"),
+    (metric(lambda x: x.items[0].sum(), needs="lists"), "the_order_of_lists_says_nothing"),
+    (
+        metric(lambda x: x.items.double().mean(1), needs="lists"),
+        "the_numbering_of_items_says_nothing",
+    ),
+    (metric(lambda x: _listed(x).mean(), needs="lists"), "an_empty_list_is_no_trouble"),
 ]
+
+
+@pytest.mark.parametrize("needs", ["predictions", "hits", "lists"])
+def test_a_metric_of_lists_or_hits_is_a_ranking_metric(needs: str) -> None:
+    definition = metric(_hits, needs=needs).definition
+    assert definition.needs == needs
+    assert definition.is_ranking == (needs != "predictions")
+
+
+def test_a_metric_that_only_says_it_is_ranking_needs_hits() -> None:
+    assert metric(_hits, is_ranking=True).definition.needs == "hits"
 
 
 @pytest.mark.parametrize(("suite", "check"), BAD_METRICS, ids=_id)

@@ -1,0 +1,117 @@
+"""Each user's list, and which of its places are hits.
+
+Dimension letters: U users, K places, I items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from tabcf.contracts.inputs import Bag
+from tabcf.contracts.table import Table
+from tabcf.data.batches import select
+from tabcf.metrics.ranking import rank_items
+from tabcf.recommend.scores import score_blocks
+from tabcf.recommend.trained import History, Trained
+
+__all__ = ["RankedUsers", "rank_users", "training_counts"]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedUsers:
+    """The lists of the users who have something to find.
+
+    Attributes:
+        users: `(U,)` int32 user rows.
+        items: `(U, K)` int64 item columns, best first; column c is item row c + 1, -1 an empty
+            place.
+        hits: `(U, K)` booleans, whether the item at each place is relevant.
+        n_relevant: `(U,)` int64, how many relevant items the user has in the whole catalogue.
+    """
+
+    users: np.ndarray
+    items: Tensor
+    hits: Tensor
+    n_relevant: Tensor
+
+
+def rank_users(
+    trained: Trained, table: Table, *, k: int, seen: History | None = None
+) -> RankedUsers:
+    """Rank the whole catalogue, less what they have seen, for each user with something to find.
+
+    Every item that is known, in training or from the item table, is a candidate; a user's
+    relevant items are those of their rows in `table`, less what they have seen. Ties are broken
+    at random with the run's seed.
+    """
+    users, relevant = _relevant(table, seen)
+    if not len(users):
+        return RankedUsers(
+            users,
+            torch.zeros(0, k, dtype=torch.int64),
+            torch.zeros(0, k, dtype=torch.bool),
+            torch.zeros(0, dtype=torch.int64),
+        )
+    encoder = trained.encoder
+    user_inputs = select(encoder.tables["user"].inputs, torch.from_numpy(users))
+    items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
+    excluded = None if seen is None else seen.of_users(users)
+    history = None
+    if trained.past is not None:
+        rows = trained.past.positive.of_users(users)
+        history = Bag(encoder.tables["item"].index[rows.values.long()], rows.offsets)
+    rng = Generator().manual_seed(trained.seed)
+    n_items = len(items.x_cat)
+    lists, hits, n_relevant = [], [], []
+    blocks = score_blocks(
+        trained, user_inputs, encoder.events_with({}, users), items, history=history
+    )
+    for block, scores in blocks:
+        left_out = None if excluded is None else _columns(excluded, block)
+        ranked = rank_items(scores, left_out, k, rng)
+        is_relevant = torch.zeros(len(scores), n_items + 1, dtype=torch.bool)
+        bag = relevant.of_users(users[block])
+        row_of_value = torch.repeat_interleave(
+            torch.arange(len(scores)),
+            torch.diff(bag.offsets, append=torch.tensor([len(bag.values)])),
+        )
+        is_relevant[row_of_value, bag.values.long() - 1] = True
+        lists.append(ranked)
+        # Column -1, an empty place in a short list, reads the last column, which is never true.
+        hits.append(is_relevant.gather(1, ranked % (n_items + 1)))
+        n_relevant.append(is_relevant.sum(1))
+    return RankedUsers(users, torch.cat(lists), torch.cat(hits), torch.cat(n_relevant))
+
+
+def training_counts(trained: Trained) -> tuple[Tensor, int]:
+    """How many users had each item column in training, `(I,)`, and how many users had any."""
+    assert trained.past is not None
+    had = trained.past.positive
+    counts = np.bincount(had.items, minlength=len(trained.encoder.tables["item"]))
+    return torch.from_numpy(counts[1:]), int((np.diff(had.bounds) > 0).sum())
+
+
+def _relevant(table: Table, seen: History | None) -> tuple[np.ndarray, History]:
+    """Users with something to find, and what that is: unseen items of the table's rows."""
+    users, items = table.rows["user"].numpy(), table.rows["item"].numpy()
+    n_users = len(table.entities["user"])
+    found = History.of_pairs(users, items, n_users)
+    if seen is not None:
+        span = len(table.entities["item"])
+        pair_users, pair_items = found.pairs()
+        seen_users, seen_items = seen.pairs()
+        is_new = ~np.isin(pair_users * span + pair_items, seen_users * span + seen_items)
+        found = History.of_pairs(pair_users[is_new], pair_items[is_new], n_users)
+    has_any = np.diff(found.bounds) > 0
+    return np.flatnonzero(has_any).astype(np.int32), found
+
+
+def _columns(seen: Bag, block: slice) -> Bag:
+    """A block's seen items as columns: item row r stands in column r - 1."""
+    ends = torch.cat([seen.offsets, torch.tensor([len(seen.values)])])
+    first, last = int(ends[block.start]), int(ends[min(block.stop, len(seen.offsets))])
+    return Bag(seen.values[first:last].long() - 1, seen.offsets[block] - first)
