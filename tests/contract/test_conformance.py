@@ -61,6 +61,7 @@ OPTIONS: dict[str, Any] = {
     "tabular": {"layers": [8], "widths": 4},
     "edlae": {"l2": 10, "dropout": 0.2},
     "item_knn": {"k": 4, "shrink": 1},
+    "ials": {"factors": 4},
 }
 
 
@@ -89,7 +90,7 @@ def test_conformance(kind: str, definition: Any, check: str) -> None:
     values: dict[str, Any] = {"definition": definition, "options": OPTIONS.get(definition.name, {})}
     if kind == "column":
         values |= {"frame": EVENTS, "entities": ENTITIES}
-    if definition.name == "collab_nn":
+    if definition.name in ("collab_nn", "ials"):
         values["takes_columns"] = False
     if definition.name in ("ease", "edlae", "item_knn", "popular"):
         values["only_ranks"] = True

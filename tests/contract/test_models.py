@@ -36,6 +36,7 @@ RANKED = {
     "ease": {"l2": 1.0},
     "edlae": {"l2": 1.0, "dropout": 0.3},
     "item_knn": {"k": 20, "shrink": 1.0},
+    "ials": {"factors": 4},
 }
 
 

@@ -119,6 +119,25 @@ class ItemKNNOptions(Options):
     """How much likeness is held at zero where few users had both."""
 
 
+class IALSOptions(Options):
+    """Products of vectors by alternating least squares."""
+
+    shorthand: ClassVar[str | None] = "factors"
+
+    factors: PositiveInt = 64
+    """Width of all vectors."""
+    l2: float = Field(default=0.003, gt=0)
+    """Ridge penalty, times each row's (events + unobserved_weight · other side's rows)^nu."""
+    unobserved_weight: float = Field(default=0.1, gt=0)
+    """How much it counts that a pair's score is near 0, beside 1 for an event's near 1."""
+    nu: float = Field(default=1.0, ge=0)
+    """How the penalty grows with a row's events: 0 not at all, 1 in proportion."""
+    sweeps: PositiveInt = 16
+    """How often users and items are solved."""
+    init_scale: float = Field(default=0.1, gt=0)
+    """Size of the first, random vectors."""
+
+
 def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
     names = [column.name for column in layout.categorical]
     names += [column.name for column in layout.sets]
@@ -261,6 +280,32 @@ def _item_knn(layout: Layout, target: TargetInfo, d_out: int, options: ItemKNNOp
     return ItemKNN(layout, k=options.k, shrink=options.shrink)
 
 
+def _ials(layout: Layout, target: TargetInfo, d_out: int, options: IALSOptions) -> nn.Module:
+    from tabcf.nn import DotProduct
+
+    if len(layout.categorical) > 2 or layout.continuous or layout.sets:
+        raise SpecError(
+            ["model: ials takes only users and items; use dot_product for more columns"]
+        )
+    cardinalities = [column.cardinality for column in layout.categorical]
+    return DotProduct(cardinalities, factors=options.factors, **_sides(layout))
+
+
+def _solve_ials(model: Any, problem: FitProblem, options: IALSOptions, rng: Generator) -> None:
+    from tabcf.training.als import solve_ials
+
+    solve_ials(
+        model,
+        problem,
+        rng,
+        l2=options.l2,
+        unobserved_weight=options.unobserved_weight,
+        nu=options.nu,
+        sweeps=options.sweeps,
+        init_scale=options.init_scale,
+    )
+
+
 def _solve(model: Any, problem: FitProblem, options: Any, rng: Generator) -> None:
     model.solve(problem)
 
@@ -375,6 +420,18 @@ MODELS = (
         build=_item_knn,
         solve=_solve,
         needs=_USER_ITEM,
+        is_single_output=True,
+    ),
+    ModelDefinition(
+        name="ials",
+        example="{ials: {factors: 64, l2: 0.003, unobserved_weight: 0.1}}",
+        options=IALSOptions,
+        summary="The dot product solved by implicit alternating least squares; no loss to choose.",
+        targets=frozenset({"implicit"}),
+        build=_ials,
+        solve=_solve_ials,
+        needs=_USER_ITEM,
+        unknown="mean",
         is_single_output=True,
     ),
 )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import tabcf
 from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import CategoricalColumn, Layout
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
-from tabcf.errors import TrainingError
-from tabcf.training import neighbours
+from tabcf.errors import SpecError, TrainingError
+from tabcf.nn import DotProduct
+from tabcf.testing import tiny_ratings
+from tabcf.training import als, neighbours
+from tabcf.training.als import solve_ials
 from tabcf.training.closed_form import EASE, EDLAE
 from tabcf.training.neighbours import ItemKNN, co_occurrences, distinct_pairs
 
@@ -168,3 +174,132 @@ def test_what_needs_a_history_says_so(model: Any) -> None:
         model.score_items(Query(ids(2), Inputs(blank, blank)), ids(N_ITEMS))
     with pytest.raises(TrainingError, match=f"{name} ranks items; it predicts nothing"):
         model(torch.ones(2, 2, dtype=torch.int32))
+
+
+IALS = {"l2": 0.05, "unobserved_weight": 0.2, "nu": 0.7, "sweeps": 2, "init_scale": 0.1}
+
+
+def factors(given: FitProblem, **changes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The users' and the items' factors, four wide unless told."""
+    model = DotProduct([N_USERS, N_ITEMS], factors=changes.pop("d", 4))
+    solve_ials(model, given, torch.Generator().manual_seed(5), **{**IALS, **changes})
+    users, items = (model.column_vectors(c).detach().numpy().astype(float) for c in (0, 1))
+    return users, items
+
+
+def dense(given: FitProblem) -> np.ndarray:
+    """Users × items: the sum of each pair's weights."""
+    users, items = given.train.rows["user"].numpy(), given.train.rows["item"].numpy()
+    weight = np.ones(len(users)) if given.train.weight is None else given.train.weight.numpy()
+    summed = np.zeros((N_USERS, N_ITEMS))
+    np.add.at(summed, (users, items), weight)
+    summed[0], summed[:, 0] = 0, 0
+    return summed
+
+
+def penalties(weight: np.ndarray) -> np.ndarray:
+    n_other = weight.shape[1] - 1
+    return IALS["l2"] * (weight.sum(1) + IALS["unobserved_weight"] * n_other) ** IALS["nu"]
+
+
+def lstsq_rows(weight: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Each row on its own: events towards 1, all pairs towards 0, and the penalty."""
+    d, n_other = other.shape[1], len(other) - 1
+    found = np.zeros((len(weight), d))
+    for row, penalty in enumerate(penalties(weight)):
+        if not weight[row].any():
+            continue
+        root = np.sqrt(weight[row])
+        x = [
+            root[:, None] * other,
+            np.sqrt(IALS["unobserved_weight"]) * other[1:],
+            np.sqrt(penalty) * np.eye(d),
+        ]
+        y = np.concatenate([root, np.zeros(n_other + d)])
+        found[row] = np.linalg.lstsq(np.vstack(x), y)[0]
+    return found
+
+
+def objective(weight: np.ndarray, users: np.ndarray, items: np.ndarray) -> float:
+    scores = users[1:] @ items[1:].T
+    loss = (weight[1:, 1:] * (1 - scores) ** 2).sum()
+    loss += IALS["unobserved_weight"] * (scores**2).sum()
+    loss += (penalties(weight)[1:] * (users[1:] ** 2).sum(1)).sum()
+    return float(loss + (penalties(weight.T)[1:] * (items[1:] ** 2).sum(1)).sum())
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("budget", [1, 150, 1 << 22])
+def test_ials_solves_each_row_as_least_squares_does(
+    budget: int, is_weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks of any size, and where one row comes in pieces."""
+    monkeypatch.setattr(als, "_BUDGET", budget)
+    given = problem(is_weighted=is_weighted)
+    weight = dense(given)
+    _, items_before = factors(given, sweeps=1)
+    users, items = factors(given, sweeps=2)
+    np.testing.assert_allclose(users[1:], lstsq_rows(weight, items_before)[1:], atol=1e-5)
+    users[0] = 0
+    np.testing.assert_allclose(items, lstsq_rows(weight.T, users), atol=1e-5)
+
+
+def test_no_sweep_of_ials_raises_its_objective() -> None:
+    given = problem(is_weighted=True)
+    weight = dense(given)
+    values = [objective(weight, *factors(given, sweeps=sweeps)) for sweeps in range(1, 9)]
+    assert all(after <= before + 1e-4 for before, after in pairwise(values)), values
+    assert values[-1] < 0.95 * values[0]
+
+
+def test_a_weight_of_two_is_an_event_twice() -> None:
+    once = problem()
+    n = len(once.train)
+    twice = {name: torch.cat([rows, rows[: n // 2]]) for name, rows in once.train.rows.items()}
+    weight = torch.ones(n)
+    weight[: n // 2] = 2.0
+    blank = Inputs(torch.zeros(n + n // 2, 0, dtype=torch.int32), torch.zeros(n + n // 2, 0))
+    repeated = replace(once, train=replace(once.train, rows=twice, events=blank))
+    weighted = replace(once, train=replace(once.train, weight=weight))
+    # The first factors go by the order of counts, which differs: only the solution is one.
+    scores = [
+        users[1:] @ items[1:].T
+        for users, items in (factors(given, sweeps=300) for given in (repeated, weighted))
+    ]
+    np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+def test_who_was_in_no_event_is_average_and_what_was_in_none_is_zero() -> None:
+    given = problem()
+    rows = {**given.train.rows, "item": given.train.rows["item"].clamp(max=N_ITEMS - 2)}
+    users, items = factors(replace(given, train=replace(given.train, rows=rows)))
+    assert not items[[0, N_ITEMS - 1]].any()
+    assert items[1 : N_ITEMS - 1].any(axis=1).all()
+    trained = users[1:][users[1:].any(axis=1)]
+    np.testing.assert_allclose(users[0], trained.mean(0), atol=1e-6)
+
+
+def test_a_penalty_too_small_for_floats_is_an_error_with_a_way_out() -> None:
+    with pytest.raises(TrainingError, match="no unique solution in single precision; raise l2"):
+        factors(problem(), d=40, l2=1e-30, unobserved_weight=1e-30)
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    return {
+        "tabcf": 1,
+        "target": {"implicit": {"positive": "rating >= 4"}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "model": {"ials": 2},
+        **changes,
+    }
+
+
+def test_an_ials_run_has_neighbours_and_lists() -> None:
+    run = tabcf.fit(spec(), tiny_ratings())
+    assert run.similar("item", 0, k=5)["item_id"].mod(2).eq(0).all()
+    assert run.recommend([1], k=3, exclude_seen=False)["item_id"].mod(2).eq(1).all()
+
+
+def test_ials_refuses_further_columns() -> None:
+    with pytest.raises(SpecError, match="ials takes only users and items; use dot_product"):
+        tabcf.fit(spec(columns={"timestamp": "number"}), tiny_ratings())
