@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "evaluate",
     "list_values",
+    "mean_list_values",
     "prediction_metrics",
     "ranking_metrics",
     "true_values",
@@ -85,7 +86,13 @@ def ranking_metrics(
     broken at random with the run's seed.
     """
     k = max(metric.k or 0 for metric in metrics)
-    ranked = rank_users(trained, table, k=k, seen=seen)
+    return mean_list_values(trained, rank_users(trained, table, k=k, seen=seen), metrics)
+
+
+def mean_list_values(
+    trained: Trained, ranked: RankedUsers, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Ranking metrics averaged over users; NaN without users."""
     if not len(ranked.users):
         return {metric.name: float("nan") for metric in metrics}
     values = list_values(trained, ranked, metrics)

@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 
 from tabcf.contracts.table import Table
+from tabcf.data.events import is_positive
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.errors import RunError
 from tabcf.evaluation.evaluate import Metric, evaluate
+from tabcf.evaluation.groups import group_metrics
+from tabcf.evaluation.users import user_metrics
 from tabcf.inspection.biases import bias_table
 from tabcf.inspection.embeddings import embedding_table
 from tabcf.inspection.layers import Summary, summarise
@@ -81,9 +84,42 @@ class Run:
     def evaluate(self, data: Any) -> dict[str, float]:
         """The spec's metrics on the given rows, which must have the target.
 
+        Of an implicit target, the rows that its `positive` rule holds for are the relevant ones.
         For ranking metrics, what a user had in training is left out of their list.
         """
-        return evaluate(self.trained, self._encode(data), self.metrics, seen=self.trained.seen)
+        _, _, table = self._encode(data)
+        return evaluate(self.trained, table, self.metrics, seen=self.trained.seen)
+
+    def evaluate_users(self, data: Any) -> pd.DataFrame:
+        """The same for each user of the rows.
+
+        Returns:
+            The user's id, `n_train` events in training, `n_rows`, `n_relevant` items to find, one
+            column a ranking metric, and `rmse` and `mae` where numbers are predicted. A user
+            without relevant items has `n_relevant` 0 and no metrics: NaN.
+
+        Raises:
+            RunError: The run has no users.
+        """
+        if "user" not in self.trained.encoder.entities:
+            raise RunError("evaluate_users needs the entity user, which this run has not")
+        source, is_counted, table = self._encode(data)
+        return user_metrics(
+            self.trained, source, is_counted, table, self.metrics, seen=self.trained.seen
+        )
+
+    def evaluate_groups(self, data: Any) -> pd.DataFrame:
+        """The same for rows of users and items with training events, `warm`, and without.
+
+        Returns:
+            One row a group that has any: `group` (`warm`, `cold user`, `cold item` or
+            `cold both`), `n_rows`, `n_lists` where there are ranking metrics, and the metrics.
+
+        Raises:
+            RunError: The run has no users or no items.
+        """
+        _, _, table = self._encode(data)
+        return group_metrics(self.trained, table, self.metrics, seen=self.trained.seen)
 
     def recommend(
         self,
@@ -180,8 +216,15 @@ class Run:
         table = pd.DataFrame.from_dict(rows, orient="index").to_html(float_format="{:.4f}".format)
         return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}"
 
-    def _encode(self, data: Any) -> Table:
-        return encode_rows(self.trained.encoder, self.trained.target, _source(data))
+    def _encode(self, data: Any) -> tuple[Source, np.ndarray, Table]:
+        """Rows, which of them count, and those as numbers."""
+        source, implicit = _source(data), self.spec.target.implicit
+        is_counted = is_positive(source, implicit.positive if implicit else None)
+        counted = source
+        if not is_counted.all():
+            frame = source.frame[is_counted].reset_index(drop=True)
+            counted = Source(frame, source.name, source.is_text)
+        return source, is_counted, encode_rows(self.trained.encoder, self.trained.target, counted)
 
 
 def _source(data: Any) -> Source:

@@ -1,0 +1,68 @@
+"""What a run is worth by what it knows: rows of trained users and items, and of cold ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tabcf.contracts.table import Table
+from tabcf.data.batches import select
+from tabcf.evaluation.evaluate import Metric, mean_list_values, prediction_metrics
+from tabcf.evaluation.lists import rank_users
+from tabcf.recommend.trained import History, Trained
+
+__all__ = ["GROUPS", "group_metrics"]
+
+GROUPS = ("warm", "cold user", "cold item", "cold both")
+
+
+def group_metrics(
+    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
+) -> pd.DataFrame:
+    """Metrics of the rows of each group; groups without rows are left out.
+
+    Warm rows are those of a user and an item with training events; cold ones lack those of one or
+    both. A user's list is of the whole catalogue in every group, and what is relevant in it is
+    the items of the group's rows alone: the group `cold item` asks whether cold items are found
+    among all others. A user or item that no table knows has no list and no place in one.
+
+    Returns:
+        One row a group: `group`, `n_rows`, `n_lists` (users with something to find) where there
+        are ranking metrics, and the metrics.
+    """
+    trained.require_entities("groups")
+    code = np.zeros(len(table), dtype=np.int64)
+    for bit, name in enumerate(("user", "item")):
+        index = table.entities[name].index.numpy()[table.rows[name].numpy()]
+        code |= (index == 0).astype(np.int64) << bit
+    ranking = [metric for metric in metrics if metric.k is not None]
+    found = []
+    for number, group in enumerate(GROUPS):
+        positions = np.flatnonzero(code == number)
+        if not len(positions):
+            continue
+        part = _take(table, torch.from_numpy(positions))
+        values = prediction_metrics(trained, part, [m for m in metrics if m.k is None])
+        counts = {"n_rows": len(positions)}
+        if ranking:
+            k = max(metric.k or 0 for metric in ranking)
+            ranked = rank_users(trained, part, k=k, seen=seen)
+            counts["n_lists"] = len(ranked.users)
+            values |= mean_list_values(trained, ranked, ranking)
+        found.append({"group": group, **counts, **{m.name: values[m.name] for m in metrics}})
+    return pd.DataFrame(found)
+
+
+def _take(table: Table, positions: torch.Tensor) -> Table:
+    """Some of a table's rows."""
+    return Table(
+        {name: rows[positions] for name, rows in table.rows.items()},
+        select(table.events, positions),
+        table.entities,
+        None if table.target is None else table.target[positions],
+        None if table.weight is None else table.weight[positions],
+        {column: values[positions] for column, values in table.left_out.items()},
+    )
