@@ -114,9 +114,11 @@ def new(name: str, is_yaml: bool, out: Path) -> None:
 def _statuses() -> list[PluginStatus]:
     from tabcf.cli.builtins import BuiltinCommands
     from tabcf.cli.session import session
+    from tabcf.run.plugins import checked
     from tabcf.run.registry import survey_plugins
 
-    return survey_plugins(session().plugins, commands=BuiltinCommands())[1]
+    registry, statuses = survey_plugins(session().plugins, commands=BuiltinCommands())
+    return [checked(status, registry) for status in statuses]
 
 
 def _origin(status: PluginStatus) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tabcf.spec.plugins import add_plugin_file
 from tabcf.spec.wording import did_you_mean
 from tabcf.spec.yaml_plugin import check_yaml_plugin, read_yaml_plugin
 
-__all__ = ["find_plugin", "plugin_problems"]
+__all__ = ["checked", "find_plugin", "plugin_problems"]
 
 
 def plugin_problems(
@@ -71,6 +72,14 @@ def find_plugin(name: str, statuses: Sequence[PluginStatus]) -> PluginStatus:
     raise PluginError(
         f"no installed plugin named '{name}'{hint} installed: {', '.join(known) or 'none'}"
     )
+
+
+def checked(status: PluginStatus, registry: Registry) -> PluginStatus:
+    """The status of a plugin with what is wrong within it as its error."""
+    if status.error is not None:
+        return status
+    problems = list(_problems(status.plugin, registry))
+    return replace(status, error="\n".join(problems)) if problems else status
 
 
 def _problems(plugin: Plugin, registry: Registry) -> Iterator[str]:

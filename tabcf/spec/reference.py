@@ -123,7 +123,9 @@ def _text(registry: Registry, kind: str, name: str) -> Iterator[str]:
         yield f"  {definition.name}: VALUE is short for {_key(record, record.shorthand)}: VALUE"
     for row in _rows(record):
         yield ""
-        yield f"  {row.key}: {row.words}, {row.default.replace('`', '')}"
+        default = row.default.replace("`", "")
+        said = default if default in ("required", "its own defaults") else f"default {default}"
+        yield f"  {row.key}: {row.words} ({said})"
         yield from wrap(row.meaning, 96, initial_indent="    ", subsequent_indent="    ")
     yield ""
     yield "  example:"

@@ -17,7 +17,7 @@ from tabcf.losses import MSE
 from tabcf.plugin.hooks import hookimpl
 from tabcf.run.plugins import plugin_problems
 from tabcf.run.registry import compose_registry, survey_plugins
-from tabcf.testing import tiny_ratings
+from tabcf.testing import tiny_ratings, tiny_table
 
 SPEC: dict[str, Any] = {
     "tabcf": 1,
@@ -343,3 +343,27 @@ def test_an_option_of_a_plugins_component_is_checked(options: Any, expected: str
             plugins=["no:*", Given(column=column())],
         )
     assert list(caught.value.problems) == [expected]
+
+
+def test_a_loss_whose_forward_raises_is_named() -> None:
+    class Raising:
+        @hookimpl
+        def tabcf_losses(self) -> list[LossDefinition]:
+            return [
+                LossDefinition(
+                    name="raising",
+                    options=NoOptions,
+                    summary="",
+                    targets=frozenset({"regression"}),
+                    build=lambda target, options: _Raising(target),
+                )
+            ]
+
+    class _Raising(MSE):
+        def forward(self, raw: Any, target: Any, weight: Any = None) -> Any:
+            raise ZeroDivisionError("no rows")
+
+    spec = {"tabcf": 1, "target": "price", "model": "tabular", "loss": "raising"}
+    expected = r"training failed: ZeroDivisionError: no rows; the loss \S*raising is of the plugin"
+    with pytest.raises(TrainingError, match=expected):
+        tabcf.fit(spec, tiny_table(), plugins=[Raising()])
