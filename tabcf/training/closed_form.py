@@ -198,7 +198,7 @@ class EDLAE(EASE):
     dropout)` in place of l2: popular items by more. Without dropout it is EASE.
     """
 
-    def __init__(self, layout: Layout, *, l2: float = 200.0, dropout: float = 0.33) -> None:
+    def __init__(self, layout: Layout, *, l2: float = 200.0, dropout: float = 0.5) -> None:
         super().__init__(layout, l2=l2)
         self._dropout = dropout
 

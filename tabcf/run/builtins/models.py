@@ -104,7 +104,7 @@ class EDLAEOptions(Options):
 
     l2: float = Field(default=200.0, gt=0)
     """Ridge penalty."""
-    dropout: _Share = 0.33
+    dropout: _Share = 0.5
     """Share of a user's items that are dropped; as if, since the solution is exact."""
 
 
@@ -124,11 +124,11 @@ class IALSOptions(Options):
 
     shorthand: ClassVar[str | None] = "factors"
 
-    factors: PositiveInt = 64
-    """Width of all vectors."""
-    l2: float = Field(default=0.003, gt=0)
+    factors: PositiveInt = 32
+    """Width of all vectors; larger data bear more, 64 to 1024."""
+    l2: float = Field(default=0.02, gt=0)
     """Ridge penalty, times each row's (events + unobserved_weight · other side's rows)^nu."""
-    unobserved_weight: float = Field(default=0.1, gt=0)
+    unobserved_weight: float = Field(default=0.2, gt=0)
     """How much it counts that a pair's score is near 0, beside 1 for an event's near 1."""
     nu: float = Field(default=1.0, ge=0)
     """How the penalty grows with a row's events: 0 not at all, 1 in proportion."""
@@ -402,7 +402,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="edlae",
-        example="{edlae: {l2: 200, dropout: 0.33}}",
+        example="{edlae: {l2: 200, dropout: 0.5}}",
         options=EDLAEOptions,
         summary="EASE as if learnt with dropout: popular items are held down by more.",
         targets=frozenset({"implicit"}),
@@ -424,7 +424,7 @@ MODELS = (
     ),
     ModelDefinition(
         name="ials",
-        example="{ials: {factors: 64, l2: 0.003, unobserved_weight: 0.1}}",
+        example="{ials: {factors: 32, l2: 0.02, unobserved_weight: 0.2}}",
         options=IALSOptions,
         summary="The dot product solved by implicit alternating least squares; no loss to choose.",
         targets=frozenset({"implicit"}),
