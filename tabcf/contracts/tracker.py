@@ -20,3 +20,9 @@ class Tracker(Protocol):
 
     def finish(self, metrics: Mapping[str, float], folder: Path | None) -> None:
         """The fit ended: `test.*` and `valid.*` metrics, and the run's folder if it is saved."""
+
+    def abort(self, reason: str) -> None:
+        """The fit failed, or was stopped outside an epoch: the last call, in place of `finish`.
+
+        Close what is open. It also comes when `start`, `epoch` or `finish` itself has raised.
+        """

@@ -16,7 +16,7 @@ from tabcf.contracts.definitions import FitProblem, ModelDefinition
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.data.doctor import examine
-from tabcf.errors import SpecError, TrainingError
+from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
@@ -46,7 +46,7 @@ from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
-from tabcf.run.tracking import Tracking
+from tabcf.run.tracking import tracked
 from tabcf.run.unknown import unknown_policy, write_mean_rows
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Spec
@@ -123,60 +123,59 @@ def fit_events(
         progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
     for warning in warnings:
         progress.warn(warning)
-    tracking = Tracking(spec, registry)
-    tracking.start(name)
-    started, cpu_started = time.perf_counter(), time.process_time()
-    encoded = encode_split(spec, registry, events, TRAIN)
-    epochs = spec.train.epochs
-    trained, training = _train(
-        spec,
-        registry,
-        loss,
-        encoded,
-        events,
-        metrics,
-        epochs=epochs,
-        progress=progress,
-        on_epoch=tracking.epoch,
-    )
-    valid = _measure(trained, events, VALID, metrics)
-    fitted_on = "train"
-    if spec.train.refit and events.count(VALID) and not training.is_interrupted:
-        fitted_on = "train + valid"
-        epochs = training.best_epoch or epochs
-        encoded = encode_split(spec, registry, events, TRAIN, VALID)
-        trained, _ = _train(
-            spec, registry, loss, encoded, events, (), epochs=epochs, progress=progress
+    with tracked(spec, registry, events, name) as tracking:
+        started, cpu_started = time.perf_counter(), time.process_time()
+        encoded = encode_split(spec, registry, events, TRAIN)
+        epochs = spec.train.epochs
+        trained, training = _train(
+            spec,
+            registry,
+            loss,
+            encoded,
+            events,
+            metrics,
+            epochs=epochs,
+            progress=progress,
+            on_epoch=tracking.epoch,
         )
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    report = FitReport(
-        fitted_on=fitted_on,
-        n_rows={
-            part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
-        },
-        valid=valid,
-        test=_measure(trained, events, TEST, metrics),
-        baselines=_baselines(events, encoded, metrics, spec.seed),
-        epochs=tuple(training.epochs),
-        best_epoch=training.best_epoch,
-        is_interrupted=training.is_interrupted,
-        warnings=tuple(warnings),
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
-    )
-    run = Run(
-        name=name,
-        spec=spec,
-        registry=registry,
-        plans=events.plans,
-        trained=trained,
-        report=report,
-        metrics=metrics,
-        mean_targets=mean_targets(encoded),
-    )
-    if out is not None:
-        run.save(out)
-    tracking.finish(report, run.folder)
+        valid = _measure(trained, events, VALID, metrics)
+        fitted_on = "train"
+        if spec.train.refit and events.count(VALID) and not training.is_interrupted:
+            fitted_on = "train + valid"
+            epochs = training.best_epoch or epochs
+            encoded = encode_split(spec, registry, events, TRAIN, VALID)
+            trained, _ = _train(
+                spec, registry, loss, encoded, events, (), epochs=epochs, progress=progress
+            )
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        report = FitReport(
+            fitted_on=fitted_on,
+            n_rows={
+                part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
+            },
+            valid=valid,
+            test=_measure(trained, events, TEST, metrics),
+            baselines=_baselines(events, encoded, metrics, spec.seed),
+            epochs=tuple(training.epochs),
+            best_epoch=training.best_epoch,
+            is_interrupted=training.is_interrupted,
+            warnings=tuple(warnings),
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+        )
+        run = Run(
+            name=name,
+            spec=spec,
+            registry=registry,
+            plans=events.plans,
+            trained=trained,
+            report=report,
+            metrics=metrics,
+            mean_targets=mean_targets(encoded),
+        )
+        if out is not None:
+            run.save(out)
+        tracking.finish(report, run.folder)
     return run
 
 
@@ -248,6 +247,14 @@ def _train(
             )
         except TrainingError as error:
             raise TrainingError(f"{error}{plugins_at_work(spec, registry)}") from None
+        except TabcfError:
+            raise
+        except Exception as error:
+            note = plugins_at_work(spec, registry)
+            if not note:
+                raise
+            what = f"{type(error).__name__}: {error}"
+            raise TrainingError(f"training failed: {what}{note}") from error
         finally:
             progress.stop()
     if policy.mean_strength is not None:

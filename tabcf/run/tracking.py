@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tabcf.contracts.definitions import ModelDefinition
 from tabcf.contracts.options import Options
 from tabcf.contracts.tracker import Tracker
 from tabcf.errors import TabcfError, TrainingError
 from tabcf.plugin.registry import Registry
+from tabcf.run.prepare import Events
 from tabcf.run.results import FitReport
+from tabcf.spec.components import kind_at
+from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, default_split
+from tabcf.spec.document import KeyPath
+from tabcf.spec.places import as_text
 from tabcf.spec.records import Component, Spec
 from tabcf.training.loop import EpochReport
 
-__all__ = ["Tracking"]
+__all__ = ["Tracking", "parameters", "tracked"]
+
+
+@contextmanager
+def tracked(spec: Spec, registry: Registry, events: Events, name: str) -> Iterator[Tracking]:
+    """A fit's trackers, told of its start, and that it was aborted if the block is left early.
+
+    Args:
+        spec: Its `track` says which.
+        registry: Where they are registered.
+        events: What decides on loss, metrics and split where the spec does not.
+        name: The run's name.
+
+    Raises:
+        TrainingError: A tracker failed; names it and where it comes from.
+    """
+    tracking = Tracking(spec, registry)
+    try:
+        tracking.start(name, parameters(spec, registry, events))
+        yield tracking
+    except BaseException as error:
+        tracking.abort(error)
+        raise
 
 
 class Tracking:
@@ -26,8 +55,8 @@ class Tracking:
     """
 
     def __init__(self, spec: Spec, registry: Registry) -> None:
-        self._spec = spec
         self._trackers: list[tuple[str, Tracker]] = []
+        self._open: list[tuple[str, Tracker]] = []
         for component in spec.track:
             definition, options, *_ = registry.resolve("tracker", component)
             origin = registry.origin("tracker", component.name)
@@ -36,10 +65,11 @@ class Tracking:
             tracker = _told(name, partial(definition.build, options))
             self._trackers.append((name, tracker))
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, values: Mapping[str, Any]) -> None:
         """A fit begins."""
-        parameters = dict(_flat(self._spec, ""))
-        self._tell(lambda tracker: tracker.start(name, parameters))
+        for who, tracker in self._trackers:
+            self._open.append((who, tracker))
+            _told(who, partial(tracker.start, name, values))
 
     def epoch(self, report: EpochReport) -> None:
         """An epoch ended."""
@@ -48,17 +78,49 @@ class Tracking:
             "learning_rate": report.learning_rate,
             **{f"valid.{name}": value for name, value in report.validation.items()},
         }
-        self._tell(lambda tracker: tracker.epoch(report.epoch, metrics))
+        for who, tracker in self._trackers:
+            _told(who, partial(tracker.epoch, report.epoch, metrics))
 
     def finish(self, report: FitReport, folder: Path | None) -> None:
         """The fit ended and, with a folder, is saved there."""
         metrics = {f"valid.{name}": value for name, value in report.valid.items()}
         metrics |= {f"test.{name}": value for name, value in report.test.items()}
-        self._tell(lambda tracker: tracker.finish(metrics, folder))
+        while self._open:
+            who, tracker = self._open[0]
+            _told(who, partial(tracker.finish, metrics, folder))
+            del self._open[0]
 
-    def _tell(self, what: Callable[[Tracker], None]) -> None:
-        for name, tracker in self._trackers:
-            _told(name, partial(what, tracker))
+    def abort(self, error: BaseException) -> None:
+        """The fit failed; what a tracker raises now is a note on that failure, not another one."""
+        reason = str(error) or type(error).__name__
+        while self._open:
+            who, tracker = self._open.pop(0)
+            try:
+                _told(who, partial(tracker.abort, reason))
+            except TabcfError as second:
+                error.add_note(str(second))
+
+
+def parameters(spec: Spec, registry: Registry, events: Events) -> dict[str, Any]:
+    """Every value that a fit goes by, by its path as `--set` writes it; plain, without None.
+
+    Defaults are among them: those of components' options, and the components that target, data
+    and model decide on where the spec names none.
+    """
+    model: ModelDefinition = registry.get("model", spec.model.name)
+    kind = events.target.kind
+    given: dict[str, Any] = {
+        "metrics": tuple(map(Component.model_validate, DEFAULT_METRICS[kind]))
+        if spec.metrics is None
+        else spec.metrics,
+        "split": spec.split or default_split(spec.target, events.source.frame.columns),
+    }
+    if model.solve is None:
+        given["loss"] = spec.loss or Component.model_validate(DEFAULT_LOSS[kind])
+        given["unknown"] = spec.unknown or Component.model_validate(model.unknown)
+        if registry.resolve("loss", given["loss"]).definition.form == "sampled":
+            given["negatives"] = spec.negatives or Component.model_validate("uniform")
+    return dict(_flat(spec.model_copy(update=given), (), registry))
 
 
 def _told(name: str, call: Callable[[], Any]) -> Any:
@@ -73,19 +135,21 @@ def _told(name: str, call: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value of a spec by its path, as `--set` writes it."""
+def _flat(value: Any, path: KeyPath, registry: Registry) -> Iterator[tuple[str, Any]]:
+    """Every value below a path; a component is its name, and its options below that."""
     if isinstance(value, Component):
-        yield path, value.name
-        yield from _flat(dict(value.options), f"{path}.{value.name}")
+        yield as_text(path), value.name
+        kind = kind_at(path)
+        options = value.options if kind is None else registry.resolve(kind, value).options
+        yield from _flat(options, (*path, value.name), registry)
     elif isinstance(value, Options):
-        for name in type(value).model_fields:
-            yield from _flat(getattr(value, name), f"{path}.{name}" if path else name)
+        for name, field in type(value).model_fields.items():
+            yield from _flat(getattr(value, name), (*path, field.alias or name), registry)
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _flat(item, f"{path}.{name}" if name else path)
+            yield from _flat(item, (*path, str(name)), registry)
     elif isinstance(value, (list, tuple)) and any(isinstance(v, Component) for v in value):
         for position, item in enumerate(value):
-            yield from _flat(item, f"{path}[{position}]")
-    elif value is not None and path:
-        yield path, list(value) if isinstance(value, tuple) else value
+            yield from _flat(item, (*path, position), registry)
+    elif value is not None:
+        yield as_text(path), list(value) if isinstance(value, tuple) else value

@@ -24,20 +24,37 @@ def command(run: str, folder: str, server: bool, experiment: str) -> None:
     loaded = tabcf.load(run)
     report = loaded.report
     tracker = MLflowTracker(folder=None if server else folder, experiment=experiment)
-    tracker.start(loaded.name, dict(_flat(loaded.spec.model_dump(mode="json"), "")))
-    for epoch in report.epochs:
-        validation = {f"valid.{name}": value for name, value in epoch.validation.items()}
-        tracker.epoch(epoch.epoch, {"train_loss": epoch.train_loss, **validation})
-    metrics = {f"valid.{name}": value for name, value in report.valid.items()}
-    metrics |= {f"test.{name}": value for name, value in report.test.items()}
-    tracker.finish(metrics, Path(run))
+    try:
+        tracker.start(loaded.name, dict(_flat(loaded.spec.model_dump(mode="json"), "")))
+        for epoch in report.epochs:
+            validation = {f"valid.{name}": value for name, value in epoch.validation.items()}
+            losses = {"train_loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
+            tracker.epoch(epoch.epoch, {**losses, **validation})
+        metrics = {f"valid.{name}": value for name, value in report.valid.items()}
+        metrics |= {f"test.{name}": value for name, value in report.test.items()}
+        tracker.finish(metrics, Path(run))
+    except BaseException as error:
+        tracker.abort(str(error) or type(error).__name__)
+        raise
     click.echo(f"{loaded.name}: logged to the experiment {experiment}")
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value by its path."""
+    """Every value by its path, a component's options below its name, as a fit names them.
+
+    Example:
+        >>> spec = {"model": {"name": "dot", "options": {"factors": 4}}, "metrics": []}
+        >>> dict(_flat(spec, ""))
+        {'model': 'dot', 'model.dot.factors': 4, 'metrics': []}
+    """
     if isinstance(value, Mapping):
+        if set(value) == {"name", "options"}:
+            yield path, value["name"]
+            value, path = value["options"], f"{path}.{value['name']}"
         for key, item in value.items():
-            yield from _flat(item, f"{path}.{key}" if path else str(key))
+            yield from _flat(item, f"{path}.{key}".strip("."))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for position, item in enumerate(value):
+            yield from _flat(item, f"{path}[{position}]")
     elif value is not None:
         yield path, value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from tabcf.errors import PluginError
 
 __all__ = ["MLflowTracker"]
 
-# MLflow cuts or refuses longer parameters, and takes so many at a time.
+# MLflow cuts or refuses longer parameters and tags, and takes so many at a time.
 _LONGEST = 500
 _MOST = 100
+_FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"
 
 
 class MLflowTracker:
@@ -30,19 +32,21 @@ class MLflowTracker:
     """
 
     def __init__(self, *, folder: str | None, experiment: str) -> None:
-        uri = None
-        if folder is not None:
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-            uri = Path(folder).resolve().as_uri()
         try:
             from mlflow import MlflowClient
-        except ImportError:
+        except ModuleNotFoundError as error:
             raise PluginError(
-                "tabcf-mlflow: MLflow is not installed; pip install mlflow-skinny"
+                f"tabcf-mlflow: {error.name} is not installed; pip install mlflow-skinny"
             ) from None
-        self._client: Any = MlflowClient(tracking_uri=uri)
+        self._client: Any
+        if folder is None:
+            self._client = MlflowClient()
+        else:
+            with _file_store_allowed():
+                self._client = MlflowClient(tracking_uri=Path(folder).resolve().as_uri())
         self._experiment = experiment
         self._run_id = ""
+        self._last = 0
 
     def start(self, name: str, parameters: Mapping[str, Any]) -> None:
         """Open a run with the spec's values as its parameters."""
@@ -61,14 +65,25 @@ class MLflowTracker:
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log an epoch's metrics at its number."""
+        self._last = epoch
         self._log(metrics, step=epoch)
 
     def finish(self, metrics: Mapping[str, float], folder: Path | None) -> None:
-        """Log the final metrics and close the run."""
-        self._log(metrics, step=0)
+        """Log the final metrics and close the run.
+
+        They come one step after the last epoch. MLflow shows a metric's value of the last step,
+        which is so that of the weights that are kept, and these may be of an earlier epoch.
+        """
+        self._log(metrics, step=self._last + 1 if self._last else 0)
         if folder is not None:
-            self._client.set_tag(self._run_id, "tabcf.folder", str(folder))
+            self._client.set_tag(self._run_id, "tabcf.folder", str(folder.absolute()))
         self._client.set_terminated(self._run_id)
+
+    def abort(self, reason: str) -> None:
+        """Close the run as failed, with the reason as its tag `tabcf.error`."""
+        if self._run_id:
+            self._client.set_tag(self._run_id, "tabcf.error", reason[:_LONGEST])
+            self._client.set_terminated(self._run_id, status="FAILED")
 
     def _log(self, metrics: Mapping[str, float], *, step: int) -> None:
         from mlflow.entities import Metric
@@ -76,6 +91,22 @@ class MLflowTracker:
         now = int(time.time() * 1000)
         given = [Metric(_plain(key), float(value), now, step) for key, value in metrics.items()]
         self._client.log_batch(self._run_id, metrics=given)
+
+
+@contextmanager
+def _file_store_allowed() -> Iterator[None]:
+    """Let MLflow 3 open a folder, which it does not by itself, unless the user has said not to.
+
+    It looks when it opens one, and not again.
+    """
+    if _FILE_STORE in os.environ:
+        yield
+        return
+    os.environ[_FILE_STORE] = "true"
+    try:
+        yield
+    finally:
+        del os.environ[_FILE_STORE]
 
 
 def _plain(name: str) -> str:
