@@ -13,14 +13,24 @@ __all__ = ["command"]
 @click.command()
 @click.argument("run", type=click.Path())
 @click.argument("data", required=False)
+@click.option("--groups", is_flag=True, help="Measure trained and cold users and items apart.")
 @formats
-def command(run: str, data: str | None, style: str | None) -> None:
+def command(run: str, data: str | None, groups: bool, style: str | None) -> None:
     """Measure RUN on DATA; without DATA, show what was measured when it was trained."""
-    from tabcf.cli.show import show_metrics
+    from tabcf.cli.show import show_frame, show_metrics
+    from tabcf.data.sources import read_source
 
+    if groups and data is None:
+        raise click.UsageError("--groups needs DATA")
     loaded = load_run(run)
     if data is not None:
-        show_metrics({loaded.spec.model.name: loaded.evaluate(data)}, style)
+        source = read_source(data)
+        if groups:
+            show_frame(loaded.evaluate_groups(source), style)
+        else:
+            show_metrics({loaded.spec.model.name: loaded.evaluate(source)}, style)
+        if any(metric.k is not None for metric in loaded.metrics):
+            _state_users(*loaded.count_users(source))
         return
     report = loaded.report
     show_metrics(
@@ -30,4 +40,13 @@ def command(run: str, data: str | None, style: str | None) -> None:
             f"{loaded.spec.model.name} (valid, fitted on train)": report.valid,
         },
         style,
+    )
+
+
+def _state_users(n_users: int, n_without: int) -> None:
+    """Say whom ranking metrics leave out, apart from the table."""
+    click.echo(
+        f"{n_users:,} users, {n_without:,} of them without held-out positives: ranking metrics "
+        f"are means over the other {n_users - n_without:,}",
+        err=True,
     )

@@ -18,7 +18,7 @@ from tabcf.metrics.ranking import rank_items
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.trained import History, Trained
 
-__all__ = ["RankedUsers", "rank_users", "training_counts"]
+__all__ = ["RankedUsers", "rank_users", "relevant_items", "training_counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def rank_users(
     relevant items are those of their rows in `table`, less what they have seen. Ties are broken
     at random with the run's seed.
     """
-    users, relevant = _relevant(table, seen)
+    users, relevant = relevant_items(table, seen)
     if not len(users):
         return RankedUsers(
             users,
@@ -95,7 +95,7 @@ def training_counts(trained: Trained) -> tuple[Tensor, int]:
     return torch.from_numpy(counts[1:]), int((np.diff(had.bounds) > 0).sum())
 
 
-def _relevant(table: Table, seen: History | None) -> tuple[np.ndarray, History]:
+def relevant_items(table: Table, seen: History | None) -> tuple[np.ndarray, History]:
     """Users with something to find, and what that is: unseen items of the table's rows."""
     users, items = table.rows["user"].numpy(), table.rows["item"].numpy()
     n_users = len(table.entities["user"])

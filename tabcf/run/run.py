@@ -16,6 +16,7 @@ from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.errors import RunError
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.evaluation.groups import group_metrics
+from tabcf.evaluation.lists import relevant_items
 from tabcf.evaluation.users import user_metrics
 from tabcf.inspection.biases import bias_table
 from tabcf.inspection.embeddings import embedding_table
@@ -120,6 +121,18 @@ class Run:
         """
         _, _, table = self._encode(data)
         return group_metrics(self.trained, table, self.metrics, seen=self.trained.seen)
+
+    def count_users(self, data: Any) -> tuple[int, int]:
+        """How many users the rows have, and how many of them no ranking metric measures.
+
+        Those have nothing to find: no positive row, or only of items that they had in training or
+        that nobody knows, or they are unknown themselves.
+        """
+        self.trained.require_entities("count_users")
+        source, _, table = self._encode(data)
+        users, _ = relevant_items(table, self.trained.seen)
+        n_users = source.frame[self.trained.encoder.entities["user"].plan.id].nunique()
+        return n_users, n_users - len(users)
 
     def recommend(
         self,
