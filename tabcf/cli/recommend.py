@@ -19,6 +19,8 @@ __all__ = ["command"]
 @click.option("--where", help="Conditions on items, such as 'year >= 1990 and genres has War'.")
 @click.option("--deny", multiple=True, help="An item's id that is never listed; several allowed.")
 @click.option("--max-per", multiple=True, metavar="COLUMN=N", help="At most N of each value.")
+@click.option("--retrieve", metavar="RUN", help="A run that finds the items; RUN orders them.")
+@click.option("--retrieved", default=200, show_default=True, help="How many it finds.")
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
 @formats
 def command(
@@ -30,6 +32,8 @@ def command(
     where: str | None,
     deny: tuple[str, ...],
     max_per: tuple[str, ...],
+    retrieve: str | None,
+    retrieved: int,
     seen: bool,
     style: str | None,
 ) -> None:
@@ -57,6 +61,8 @@ def command(
         where=where,
         deny=deny,
         max_per=dict(caps),
+        retrieve=None if retrieve is None else load_run(retrieve).trained,
+        n_retrieved=retrieved,
         is_text=True,
     )
     show_frame(frame, style)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
+from tabcf.contracts.model import CandidateScorer
 
-__all__ = ["score_by_pairs", "score_candidates_by_pairs"]
+__all__ = ["score_by_pairs", "score_candidates"]
 
 
 def score_by_pairs(
@@ -52,8 +53,13 @@ def score_by_pairs(
     return raw.view(n_users, n_items, raw.shape[1])
 
 
-def score_candidates_by_pairs(model: nn.Module, query: Query, items: Inputs) -> Tensor:
-    """`(B, N, d_out)`: other items for each user, N in a row each, by the model's forward."""
+def score_candidates(model: nn.Module, query: Query, items: Inputs) -> Tensor:
+    """`(B, N, d_out)`: other items for each user, N in a row each.
+
+    By the model's own `score_candidates`, or by its forward.
+    """
+    if isinstance(model, CandidateScorer):
+        return model.score_candidates(query, items)
     n_users = len(query.user.x_cat)
     n = len(items.x_cat) // max(n_users, 1)
     rows = torch.arange(n_users, device=items.x_cat.device).repeat_interleave(n)

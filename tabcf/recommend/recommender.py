@@ -19,6 +19,7 @@ from tabcf.errors import DataError
 from tabcf.recommend.rules import capped, caps_of
 from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import Trained
+from tabcf.recommend.two_stage import reordered
 
 __all__ = ["recommend"]
 
@@ -59,6 +60,8 @@ def recommend(
     where: str | None = None,
     deny: Iterable[Any] = (),
     max_per: Mapping[str, int] | None = None,
+    retrieve: Trained | None = None,
+    n_retrieved: int = 200,
     is_text: bool = False,
 ) -> pd.DataFrame:
     """The k items with the highest scores for each user.
@@ -75,6 +78,9 @@ def recommend(
         where: Conditions on the items' columns, such as `year >= 1990 and genres has Comedy`.
         deny: Ids of items that are never listed.
         max_per: At most so many items of each value of a column, such as `{"genres": 3}`.
+        retrieve: Another model that finds `n_retrieved` items for each user, which this one puts
+            into order; users and items go by their ids.
+        n_retrieved: How many it finds.
         is_text: Ids come from a command line.
 
     Returns:
@@ -103,9 +109,9 @@ def recommend(
     rng = Generator().manual_seed(trained.seed)
     caps = caps_of(offered.source, max_per or {})
     longer = len(offered.ids) if caps else min(k, len(offered.ids))
-    lists = [
-        _frame(trained, asked, offered, capped(found, caps, k) if caps else found)
-        for found in top_items(
+    found: Iterable[Lists]
+    if retrieve is None:
+        found = top_items(
             trained,
             asked.inputs,
             events,
@@ -115,8 +121,60 @@ def recommend(
             seen=seen,
             history=_as_indices(trained, history),
         )
+    else:
+        first = _retrieved(
+            retrieve, users, offered, n_retrieved, exclude_seen=exclude_seen, is_text=is_text
+        )
+        found = reordered(trained, asked.inputs, events, offered.inputs, first, longer)
+    lists = [
+        _frame(trained, asked, offered, capped(block, caps, k) if caps else block)
+        for block in found
     ]
     return pd.concat(lists, ignore_index=True)
+
+
+def _retrieved(
+    first: Trained,
+    users: Any,
+    offered: _Candidates,
+    n: int,
+    *,
+    exclude_seen: bool,
+    is_text: bool,
+) -> list[Lists]:
+    """The items that another model finds among those offered, as positions among these.
+
+    Raises:
+        DataError: It knows none of them.
+    """
+    first.require_entities("retrieve")
+    asked = _users(first, users, is_text=is_text)
+    rows = first.encoder.entities["item"].rows_of_ids(offered.ids, is_text=is_text)
+    known = np.flatnonzero(rows)
+    if not len(known):
+        raise DataError("retrieve: the other run knows none of the items")
+    items = select(first.encoder.tables["item"].inputs, torch.from_numpy(rows[known]))
+    past = first.past
+    seen = history = None
+    if past is not None:
+        history = _as_indices(first, past.positive.of_users(asked.rows))
+        if exclude_seen:
+            seen = _as_columns(past.seen.of_users(asked.rows), rows[known])
+    events = first.encoder.events_with({}, asked.rows, attributes=asked.attributes)
+    position = torch.from_numpy(np.append(known, -1))
+    return [
+        Lists(block.users, position[block.columns], block.scores)
+        for block in top_items(
+            first,
+            asked.inputs,
+            events,
+            items,
+            min(n, len(known)),
+            Generator().manual_seed(first.seed),
+            seen=seen,
+            history=history,
+        )
+    ]
 
 
 def _users(trained: Trained, users: Any, *, is_text: bool) -> _Users:

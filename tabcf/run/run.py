@@ -14,7 +14,7 @@ from tabcf.data.events import is_positive
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.errors import RunError
-from tabcf.evaluation.evaluate import Metric, evaluate
+from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.evaluation.groups import group_metrics
 from tabcf.evaluation.lists import relevant_items
 from tabcf.evaluation.users import user_metrics
@@ -41,6 +41,8 @@ class Run:
         spec: The spec, resolved.
         report: Metrics, baselines and the course of the training.
         trained: The model with its encoder; what the methods here delegate to.
+        users: Test metrics of each user as `evaluate_users` gives them; None without users or
+            test rows.
         folder: Where it is saved, None as long as it is only in memory.
     """
 
@@ -55,6 +57,7 @@ class Run:
         report: FitReport,
         metrics: Sequence[Metric],
         mean_targets: Mapping[str, np.ndarray],
+        users: pd.DataFrame | None = None,
         folder: Path | None = None,
     ) -> None:
         self.name = name
@@ -65,6 +68,7 @@ class Run:
         self.report = report
         self.metrics = tuple(metrics)
         self.mean_targets = dict(mean_targets)
+        self.users = users
         self.folder = folder
 
     def predict(self, data: Any) -> pd.DataFrame:
@@ -105,9 +109,8 @@ class Run:
         if "user" not in self.trained.encoder.entities:
             raise RunError("evaluate_users needs the entity user, which this run has not")
         source, is_counted, table = self._encode(data)
-        return user_metrics(
-            self.trained, source, is_counted, table, self.metrics, seen=self.trained.seen
-        )
+        ranked = rank_for(self.trained, table, self.metrics, seen=self.trained.seen)
+        return user_metrics(self.trained, source, is_counted, table, self.metrics, ranked)
 
     def evaluate_groups(self, data: Any) -> pd.DataFrame:
         """The same for rows of users and items with training events, `warm`, and without.
@@ -145,6 +148,8 @@ class Run:
         where: str | None = None,
         deny: Iterable[Any] = (),
         max_per: Mapping[str, int] | None = None,
+        retrieve: Run | None = None,
+        n_retrieved: int = 200,
     ) -> pd.DataFrame:
         """The k items with the highest scores for each user.
 
@@ -158,6 +163,9 @@ class Run:
             where: Conditions on items, such as `year >= 1990 and genres has Comedy`.
             deny: Ids of items that are never listed.
             max_per: At most so many items of each value of a column, such as `{"genres": 3}`.
+            retrieve: A run that finds `n_retrieved` items for each user, which this one puts into
+                order; such as a dot product before a network with event columns.
+            n_retrieved: How many it finds.
 
         Returns:
             One row a recommendation: user id, `rank`, item id, label, `score` and `basis`
@@ -173,6 +181,8 @@ class Run:
             where=where,
             deny=deny,
             max_per=max_per,
+            retrieve=None if retrieve is None else retrieve.trained,
+            n_retrieved=n_retrieved,
         )
 
     def similar(

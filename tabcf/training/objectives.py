@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from tabcf.contracts.inputs import Bag, Factored, Inputs, Query, Sampled
-from tabcf.contracts.model import CandidateScorer, ColumnRows, FactoredScorer, ItemScorer
+from tabcf.contracts.model import ColumnRows, FactoredScorer, ItemScorer
 from tabcf.contracts.table import Table
 from tabcf.data.batches import (
     Batch,
@@ -22,7 +22,7 @@ from tabcf.data.batches import (
     without,
 )
 from tabcf.errors import TrainingError
-from tabcf.nn.scoring import score_by_pairs, score_candidates_by_pairs
+from tabcf.nn.scoring import score_by_pairs, score_candidates
 from tabcf.training.samplers import Catalogue, Chosen, Drawn, Sampler
 
 __all__ = ["CatalogueObjective", "Objective", "PointwiseObjective", "SampledObjective"]
@@ -168,7 +168,7 @@ class SampledObjective:
             yield self._batch(chosen, drawn, rng)
 
     def loss(self, batch: _SampledBatch) -> Tensor:
-        raw = _candidate_scores(self._model, batch.query, batch.items)
+        raw = score_candidates(self._model, batch.query, batch.items)
         if batch.shared is not None:
             raw = torch.cat([raw, _all_scores(self._model, batch.query, batch.shared)], 1)
         value: Tensor = self._loss(raw.squeeze(2), batch.sampled, batch.weight)
@@ -240,7 +240,7 @@ class SampledObjective:
         was_training = self._model.training
         self._model.eval()
         with torch.no_grad():
-            scores = _candidate_scores(self._model, query, items).squeeze(2).cpu()
+            scores = score_candidates(self._model, query, items).squeeze(2).cpu()
         self._model.train(was_training)
         scores = scores.masked_fill(~drawn.is_valid, -torch.inf)
         best = scores.topk(self._sampler.n, dim=1).indices
@@ -252,13 +252,6 @@ class SampledObjective:
             return inputs
         is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < self._masking
         return inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
-
-
-def _candidate_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:
-    """`(B, N, d_out)`, the model's own way or pair by pair."""
-    if isinstance(model, CandidateScorer):
-        return model.score_candidates(query, items)
-    return score_candidates_by_pairs(model, query, items)
 
 
 def _all_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:

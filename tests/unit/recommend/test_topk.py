@@ -196,3 +196,42 @@ def test_nothing_left_is_said(run: tabcf.Run) -> None:
         run.recommend(0, where="year > 3000")
     with pytest.raises(DataError, match="max_per: kind: expected a positive number, got 0"):
         run.recommend(0, max_per={"kind": 0})
+
+
+def test_what_one_run_finds_another_puts_into_order(run: tabcf.Run) -> None:
+    spec = {
+        "tabcf": 1,
+        "target": {"column": "rating", "levels": [1, 5]},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "columns": {"day": {"date_part": {"from": "timestamp", "part": "weekday"}}},
+        "model": {"embedding_nn": {"layers": [8]}},
+        "train": {"epochs": 2},
+    }
+    network = tabcf.fit(spec, tiny_ratings())
+    users, context = [0, 1, 999], {"timestamp": 1_000_000_000}
+    found = run.recommend(users, k=6)
+    lists = network.recommend(users, k=4, retrieve=run, n_retrieved=6, context=context)
+    for user in users:
+        own = found.loc[found["user_id"] == user, "item_id"]
+        chosen = lists[lists["user_id"] == user]
+        assert len(chosen) == min(4, len(own))
+        assert set(chosen["item_id"]) <= set(own)
+        alone = network.recommend(
+            user, k=4, candidates=list(own), context=context, exclude_seen=False
+        )
+        assert chosen["item_id"].tolist() == alone["item_id"].tolist()
+        assert np.allclose(chosen["score"], alone["score"], atol=1e-5)
+
+
+def test_a_first_run_without_the_items_is_refused(run: tabcf.Run) -> None:
+    other = tiny_ratings()
+    other["item_id"] += 1000
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "model": "popular",
+    }
+    first = tabcf.fit(spec, other)
+    with pytest.raises(DataError, match="retrieve: the other run knows none of the items"):
+        run.recommend(0, retrieve=first)
