@@ -20,8 +20,8 @@ __all__ = [
     "describe",
     "evaluate",
     "list_values",
-    "mean_list_values",
     "prediction_metrics",
+    "rank_for",
     "ranking_metrics",
     "true_values",
 ]
@@ -38,7 +38,12 @@ class Metric:
 
 
 def evaluate(
-    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
+    trained: Trained,
+    table: Table,
+    metrics: Sequence[Metric],
+    *,
+    seen: History | None = None,
+    ranked: RankedUsers | None = None,
 ) -> dict[str, float]:
     """Every metric by name, on all rows of the table.
 
@@ -47,12 +52,22 @@ def evaluate(
         table: Encoded rows with their target.
         metrics: What to compute.
         seen: What each user had before and must not be offered again, for ranking metrics.
+        ranked: What `rank_for` gives for the same, where it is there already.
     """
     values = prediction_metrics(trained, table, [m for m in metrics if m.k is None])
-    ranked = [metric for metric in metrics if metric.k is not None]
-    if ranked:
-        values |= ranking_metrics(trained, table, ranked, seen=seen)
+    if ranked is None:
+        ranked = rank_for(trained, table, metrics, seen=seen)
+    if ranked is not None:
+        values |= ranking_metrics(trained, ranked, [m for m in metrics if m.k is not None])
     return {metric.name: values[metric.name] for metric in metrics}
+
+
+def rank_for(
+    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
+) -> RankedUsers | None:
+    """Lists as long as the metrics need; None where none of them is a ranking metric."""
+    k = max((metric.k or 0 for metric in metrics), default=0)
+    return rank_users(trained, table, k=k, seen=seen) if k else None
 
 
 def prediction_metrics(
@@ -77,22 +92,9 @@ def true_values(trained: Trained, target: Tensor) -> Tensor:
 
 
 def ranking_metrics(
-    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
-) -> dict[str, float]:
-    """Metrics of each user's list over the whole catalogue less what they have seen.
-
-    Every item that is known, in training or from the item table, is a candidate; a user's
-    relevant items are those of their rows in `table`. Users are weighted equally. Ties are
-    broken at random with the run's seed.
-    """
-    k = max(metric.k or 0 for metric in metrics)
-    return mean_list_values(trained, rank_users(trained, table, k=k, seen=seen), metrics)
-
-
-def mean_list_values(
     trained: Trained, ranked: RankedUsers, metrics: Sequence[Metric]
 ) -> dict[str, float]:
-    """Ranking metrics averaged over users; NaN without users."""
+    """Metrics of lists, averaged over users with equal weights; NaN without users."""
     if not len(ranked.users):
         return {metric.name: float("nan") for metric in metrics}
     values = list_values(trained, ranked, metrics)

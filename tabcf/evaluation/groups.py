@@ -10,8 +10,7 @@ import torch
 
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select
-from tabcf.evaluation.evaluate import Metric, mean_list_values, prediction_metrics
-from tabcf.evaluation.lists import rank_users
+from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.recommend.trained import History, Trained
 
 __all__ = ["GROUPS", "group_metrics"]
@@ -38,21 +37,17 @@ def group_metrics(
     for bit, name in enumerate(("user", "item")):
         index = table.entities[name].index.numpy()[table.rows[name].numpy()]
         code |= (index == 0).astype(np.int64) << bit
-    ranking = [metric for metric in metrics if metric.k is not None]
     found = []
     for number, group in enumerate(GROUPS):
         positions = np.flatnonzero(code == number)
         if not len(positions):
             continue
         part = _take(table, torch.from_numpy(positions))
-        values = prediction_metrics(trained, part, [m for m in metrics if m.k is None])
         counts = {"n_rows": len(positions)}
-        if ranking:
-            k = max(metric.k or 0 for metric in ranking)
-            ranked = rank_users(trained, part, k=k, seen=seen)
+        ranked = rank_for(trained, part, metrics, seen=seen)
+        if ranked is not None:
             counts["n_lists"] = len(ranked.users)
-            values |= mean_list_values(trained, ranked, ranking)
-        found.append({"group": group, **counts, **{m.name: values[m.name] for m in metrics}})
+        found.append({"group": group, **counts, **evaluate(trained, part, metrics, ranked=ranked)})
     return pd.DataFrame(found)
 
 

@@ -11,9 +11,9 @@ import torch
 from tabcf.contracts.table import Table
 from tabcf.data.sources import Source
 from tabcf.evaluation.evaluate import Metric, list_values, true_values
-from tabcf.evaluation.lists import rank_users
+from tabcf.evaluation.lists import RankedUsers
 from tabcf.recommend.predictor import decode_table
-from tabcf.recommend.trained import History, Trained
+from tabcf.recommend.trained import Trained
 
 __all__ = ["N_RELEVANT", "N_ROWS", "N_TRAIN", "user_metrics"]
 
@@ -26,8 +26,7 @@ def user_metrics(
     is_positive: np.ndarray,
     table: Table,
     metrics: Sequence[Metric],
-    *,
-    seen: History | None = None,
+    ranked: RankedUsers | None,
 ) -> pd.DataFrame:
     """Metrics of every user of some rows, those without anything to find included.
 
@@ -37,7 +36,7 @@ def user_metrics(
         is_positive: `(N,)`, which of them count; a user of others alone has no metrics.
         table: The rows that count, encoded.
         metrics: What to compute; those of all lists together, such as coverage, are left out.
-        seen: What each user had before and must not be offered again, for ranking metrics.
+        ranked: What `rank_for` gives for the table and the metrics.
 
     Returns:
         In the order of ids: the id, `n_train` events in training, `n_rows` rows that count, and
@@ -60,10 +59,8 @@ def user_metrics(
     frame = pd.DataFrame({entity.plan.id: users})
     frame[N_TRAIN] = entity.n_events[row_of_user]
     frame[N_ROWS] = n_rows
-    ranking = [metric for metric in metrics if metric.k is not None]
-    if ranking:
-        k = max(metric.k or 0 for metric in ranking)
-        ranked = rank_users(trained, table, k=k, seen=seen)
+    if ranked is not None:
+        ranking = [metric for metric in metrics if metric.k is not None]
         user_of_row = np.full(len(entity), -1)
         user_of_row[row_of_user] = np.arange(len(users))
         chosen = user_of_row[ranked.users]
