@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Generator, nn
 
@@ -18,7 +19,8 @@ from tabcf.contracts.tables import EVENT
 from tabcf.data.doctor import examine
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
-from tabcf.evaluation.evaluate import Metric, evaluate
+from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
+from tabcf.evaluation.users import user_metrics
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import Trained
 from tabcf.run.build import (
@@ -30,6 +32,7 @@ from tabcf.run.build import (
     device_named,
     plugins_at_work,
 )
+from tabcf.run.compare import identity_of_rows
 from tabcf.run.folder import next_free
 from tabcf.run.prepare import (
     TEST,
@@ -148,13 +151,14 @@ def fit_events(
                 spec, registry, loss, encoded, events, (), epochs=epochs, progress=progress
             )
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        test, users, test_rows = _test(trained, events, metrics)
         report = FitReport(
             fitted_on=fitted_on,
             n_rows={
                 part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
             },
             valid=valid,
-            test=_measure(trained, events, TEST, metrics),
+            test=test,
             baselines=_baselines(events, encoded, metrics, spec.seed),
             epochs=tuple(training.epochs),
             best_epoch=training.best_epoch,
@@ -162,6 +166,7 @@ def fit_events(
             warnings=tuple(warnings),
             seconds=seconds,
             cpu_seconds=cpu_seconds,
+            test_rows=test_rows,
         )
         run = Run(
             name=name,
@@ -172,6 +177,7 @@ def fit_events(
             report=report,
             metrics=metrics,
             mean_targets=mean_targets(encoded),
+            users=users,
         )
         if out is not None:
             run.save(out)
@@ -337,6 +343,25 @@ def _measure(
         return {}
     table = encode_rows(trained.encoder, trained.target, events.learnable(part))
     return evaluate(trained, table, metrics, seen=trained.seen)
+
+
+def _test(
+    trained: Trained, events: Events, metrics: Sequence[Metric]
+) -> tuple[dict[str, float], pd.DataFrame | None, str]:
+    """Test metrics; where there are users, those of each and which rows they were."""
+    if not events.count(TEST):
+        return {}, None, ""
+    source = events.learnable(TEST)
+    table = encode_rows(trained.encoder, trained.target, source)
+    ranked = rank_for(trained, table, metrics, seen=trained.seen)
+    found = evaluate(trained, table, metrics, ranked=ranked)
+    entities = trained.encoder.entities
+    if "user" not in entities:
+        return found, None, ""
+    is_positive = events.is_positive[events.part == TEST]
+    users = user_metrics(trained, events.rows(TEST), is_positive, table, metrics, ranked)
+    ids = [entities[name].plan.id for name in ("user", "item") if name in entities]
+    return found, users, identity_of_rows(source.frame, ids)
 
 
 def _baselines(

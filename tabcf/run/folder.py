@@ -6,6 +6,7 @@ columns.npz             arrays that derived columns learnt, if any
 entities/NAME.parquet   attributes, ids and counts of users, items and others
 interactions.parquet    which items each user had in training
 weights.safetensors     the model's weights and the loss's
+users.parquet           test metrics of each user, if there are users
 report.json             metrics, baselines, the course of the training
 environment.json        versions that it was made with, and the plugins that it needs
 plugins/NAME.yaml       YAML plugins that were files beside the spec
@@ -49,6 +50,7 @@ __all__ = ["FORMAT", "load", "next_free", "save"]
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _ARRAYS = "columns.npz"
+_USERS = "users.parquet"
 _ID, _COUNT, _MEAN = "tabcf:id", "tabcf:count", "tabcf:mean"
 
 
@@ -127,6 +129,8 @@ def _write(run: Run, folder: Path) -> None:
         {name: value.detach().cpu().contiguous() for name, value in weights.items()},
         folder / "weights.safetensors",
     )
+    if run.users is not None:
+        run.users.to_parquet(folder / _USERS, index=False)
     _write_json(folder / "report.json", run.report.to_json())
     lock = lock_plugins(
         run.spec, run.registry, [plan.key for plan in run.plans if not plan.is_input]
@@ -224,6 +228,7 @@ def load(
         report=FitReport.from_json(_read_json(folder / "report.json")),
         metrics=resolve_metrics(spec, registry, target),
         mean_targets=mean_targets,
+        users=pd.read_parquet(folder / _USERS) if (folder / _USERS).exists() else None,
         folder=folder,
     )
 

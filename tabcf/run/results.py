@@ -27,6 +27,8 @@ class FitReport:
         warnings: What the split doctor found.
         seconds: Wall time of encoding and training.
         cpu_seconds: CPU time of the same, over all threads.
+        test_rows: Says which test rows they were, by their ids; two runs with the same are
+            comparable. Empty without users.
     """
 
     fitted_on: str
@@ -40,6 +42,7 @@ class FitReport:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    test_rows: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` takes."""
