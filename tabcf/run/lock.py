@@ -110,8 +110,13 @@ def _part_name(key: str) -> str:
 
 
 def _components(spec: Spec) -> Iterator[tuple[str, Component]]:
-    """Every component of a spec with its kind."""
+    """Every component of a spec that a saved run needs, with its kind.
+
+    Who was told of the fit, and how items were drawn for it, is of no use afterwards.
+    """
     for kind, pattern in COMPONENTS:
+        if kind in ("tracker", "sampler"):
+            continue
         for value in _values(spec, pattern):
             if isinstance(value, Component):
                 yield kind, value

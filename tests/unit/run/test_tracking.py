@@ -245,3 +245,11 @@ def test_runs_get_the_next_free_folder(tmp_path: Path) -> None:
     for number in (1, 2):
         run = tabcf.fit(spec(), tiny_ratings(), runs=tmp_path)
         assert run.folder == tmp_path / f"tiny-{number}"
+
+
+def test_a_run_is_loaded_without_its_trackers(tmp_path: Path) -> None:
+    fitted = tabcf.fit(
+        spec(track=["recorder"]), tiny_ratings(), tmp_path / "run", plugins=[Recorder()]
+    )
+    loaded = tabcf.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(loaded.predict(tiny_ratings()), fitted.predict(tiny_ratings()))
