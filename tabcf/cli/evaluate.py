@@ -19,6 +19,7 @@ def command(run: str, data: str | None, groups: bool, style: str | None) -> None
     """Measure RUN on DATA; without DATA, show what was measured when it was trained."""
     from tabcf.cli.show import show_frame, show_metrics
     from tabcf.data.sources import read_source
+    from tabcf.evaluation.users import N_RELEVANT
 
     if groups and data is None:
         raise click.UsageError("--groups needs DATA")
@@ -41,6 +42,8 @@ def command(run: str, data: str | None, groups: bool, style: str | None) -> None
         },
         style,
     )
+    if loaded.users is not None and N_RELEVANT in loaded.users:
+        _state_users(len(loaded.users), int((loaded.users[N_RELEVANT] == 0).sum()))
 
 
 def _state_users(n_users: int, n_without: int) -> None:

@@ -31,6 +31,15 @@ def test_users_whom_ranking_metrics_leave_out_are_counted(folder: Path) -> None:
     assert f"30 users, {n_without} of them without held-out positives" in said
 
 
+def test_those_of_the_test_rows_are_counted_too(folder: Path) -> None:
+    code, _, said = call("evaluate", str(folder / "run"), "--json")
+    users = tabcf.load(folder / "run").users
+    assert code == 0
+    assert users is not None
+    n_without = int((users["n_relevant"] == 0).sum())
+    assert f"{len(users)} users, {n_without} of them without held-out positives" in said
+
+
 def test_groups_are_shown(folder: Path) -> None:
     run, data = str(folder / "run"), str(folder / "all.csv")
     code, printed, said = call("evaluate", run, data, "--groups", "--csv")
