@@ -5,9 +5,9 @@
 Protocol: every interaction is a positive; each model trains on a fold's training rows (a tenth of
 them picks nothing here, it is trained on in the end: `refit`) and ranks all items but those seen in
 training, for the fold's test users. Settings were chosen by NDCG@10 on a validation tenth of u1's
-training rows, never on test rows: among some two dozen for softmax, twelve for each other. One seed.
-Differences to EASE are paired by user and fold; 95 % bootstrap intervals over these pairs (5,000
-resamples, seed 0).
+training rows, never on test rows: among some two dozen for softmax, twelve for each other one. One
+seed. Differences to EASE are paired by user and fold; 95 % bootstrap intervals over these pairs
+(5,000 resamples, seed 0).
 The official folds hold test events that are older than training events; the time split does not.
 """
 

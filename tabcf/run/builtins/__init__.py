@@ -20,6 +20,7 @@ from tabcf.run.builtins.metrics import METRICS
 from tabcf.run.builtins.models import MODELS
 from tabcf.run.builtins.samplers import SAMPLERS
 from tabcf.run.builtins.schedules import SCHEDULES, UNKNOWN
+from tabcf.run.builtins.solved import SOLVED
 from tabcf.run.builtins.splits import SPLITS
 from tabcf.run.builtins.trackers import TRACKERS
 
@@ -43,7 +44,7 @@ class _Builtins:
 
     @hookimpl
     def tabcf_models(self) -> Iterable[ModelDefinition]:
-        return MODELS
+        return (*MODELS, *SOLVED)
 
     @hookimpl
     def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
