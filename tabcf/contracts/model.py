@@ -20,6 +20,7 @@ __all__ = [
     "FactoredScorer",
     "ItemScorer",
     "KnowsBiases",
+    "SetRows",
 ]
 
 
@@ -38,6 +39,13 @@ class ColumnRows(Protocol):
     """
 
     def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]: ...
+
+
+@runtime_checkable
+class SetRows(Protocol):
+    """Says which rows of which parameters belong to set column c, bias rows included."""
+
+    def set_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]: ...
 
 
 @runtime_checkable

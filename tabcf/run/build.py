@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tabcf.contracts.definitions import LossDefinition
-from tabcf.contracts.model import ColumnRows, KnowsBiases
+from tabcf.contracts.model import ColumnRows, KnowsBiases, SetRows
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric
@@ -128,6 +128,13 @@ def build_objective(
     device = device_named(spec.train.device)
     device_or_none = None if device.type == "cpu" else device
     batch_size = spec.train.batch_size
+    if spec.train.l2 and definition.form != "pointwise":
+        raise SpecError(
+            [
+                f"train.l2: goes with losses of single events, and {definition.name} is none; use "
+                "train.weight_decay"
+            ]
+        )
     if definition.form == "sampled":
         return _sampled_objective(spec, registry, encoded, model, loss, masking, device_or_none)
     if definition.form in ("catalogue", "factored"):
@@ -204,7 +211,9 @@ def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Mod
     """AdamW with the spec's decays."""
     by_column = dict(spec.train.weight_decay)
     decay = Decay(by_column.pop("default", 0.0), by_column, on_biases=spec.train.decay_biases)
-    names = [column.name for column in encoded.encoder.layout.categorical]
+    layout = encoded.encoder.layout
+    names = [column.name for column in layout.categorical]
+    names += [column.name for column in layout.sets]
     unknown = sorted(set(by_column) - set(names))
     if unknown:
         raise SpecError(
@@ -213,16 +222,21 @@ def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Mod
                 f"{', '.join(names)}"
             ]
         )
+    n_categorical = len(layout.categorical)
     columns = {}
-    if by_column:
-        if not isinstance(model, ColumnRows):
+    for name in by_column:
+        position = names.index(name)
+        if position < n_categorical and isinstance(model, ColumnRows):
+            columns[name] = model.column_rows(position)
+        elif position >= n_categorical and isinstance(model, SetRows):
+            columns[name] = model.set_rows(position - n_categorical)
+        else:
             raise SpecError(
                 [
                     f"train.weight_decay: {spec.model.name} cannot decay columns apart; give one "
                     "number"
                 ]
             )
-        columns = {name: model.column_rows(names.index(name)) for name in by_column}
     parameters = [*model.parameters(), *loss.parameters()]
     if isinstance(model, KnowsBiases):
         biases = [*model.bias_parameters(), *loss.parameters()]

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from tabcf.contracts.inputs import Bag, Factored, Inputs, Query, Sampled
-from tabcf.contracts.model import ColumnRows, FactoredScorer, ItemScorer
+from tabcf.contracts.model import ColumnRows, FactoredScorer, ItemScorer, SetRows
 from tabcf.contracts.table import Table
 from tabcf.data.batches import (
     Batch,
@@ -84,12 +84,16 @@ class PointwiseObjective:
         raw = self._model(inputs.x_cat, inputs.x_cont, inputs.x_sets)
         value: Tensor = self._loss(raw, batch.target, batch.weight)
         if self._l2:
-            value = value + self._l2 * _squares_used(self._model, inputs.x_cat)
+            value = value + self._l2 * _squares_used(self._model, inputs)
         return value
 
 
-def _squares_used(model: nn.Module, x_cat: Tensor) -> Tensor:
-    """Sum of squares of the embedding rows of each event, averaged over the batch."""
+def _squares_used(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Sum of squares of the rows that each event uses, averaged over the batch.
+
+    A value of a set counts once for each event whose set holds it.
+    """
+    x_cat = inputs.x_cat
     if not isinstance(model, ColumnRows):
         raise TrainingError(
             f"train.l2: {type(model).__name__} does not say which rows belong to a column; "
@@ -99,6 +103,10 @@ def _squares_used(model: nn.Module, x_cat: Tensor) -> Tensor:
     for column in range(x_cat.shape[1]):
         for parameter, rows in model.column_rows(column):
             total = total + parameter[rows].index_select(0, x_cat[:, column]).pow(2).sum()
+    of_sets: Any = model if isinstance(model, SetRows) else None
+    for column, bag in enumerate(inputs.x_sets if of_sets is not None else ()):
+        for parameter, rows in of_sets.set_rows(column):
+            total = total + parameter[rows].index_select(0, bag.values).pow(2).sum()
     return total / len(x_cat)
 
 

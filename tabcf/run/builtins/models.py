@@ -108,6 +108,7 @@ def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
 
 
 def sides_of(layout: Layout) -> dict[str, Any]:
+    """Where users and items stand, and each column's side, as models take them."""
     return {
         "user": layout.user,
         "item": layout.item,
