@@ -221,6 +221,9 @@ class DotProduct(nn.Module):
 
     def _terms(self, inputs: Inputs, columns: Columns) -> _Terms:
         """The sum of some columns' vectors, `(B, D)`, and their products, `(B, 1)`."""
+        if len(columns.cat) == 1 and not columns.cont and not columns.sets:
+            own = F.embedding(self._table_rows(inputs, columns).squeeze(1), self.factors)
+            return _Terms(own, own.new_zeros(len(own), 1))
         total = self.factors.new_zeros(len(inputs.x_cat), self.n_factors)
         squares = self.factors.new_zeros(len(inputs.x_cat), 1)
         if columns.cat:
