@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Generator, Tensor, nn
 
+    from tabcf.contracts.inputs import Bag
     from tabcf.contracts.layout import Layout
     from tabcf.contracts.table import Table
     from tabcf.contracts.tables import Tables
@@ -109,11 +110,16 @@ class RankedLists:
         items: `(U, K)` int64, the item column at each place, -1 where a short list is empty.
         counts: `(I,)` int64, how many users had each item in training.
         n_users: How many users had any.
+        history: The item columns that each user had in training, a bag of U rows.
+        attributes: Gives `(I, A)` zeros and ones: which values of a column of the item's table
+            each item has, such as its genres.
     """
 
     items: Tensor
     counts: Tensor
     n_users: int
+    history: Bag | None = None
+    attributes: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

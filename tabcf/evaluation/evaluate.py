@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor
 
 from tabcf.contracts.definitions import MetricDefinition, RankedLists
 from tabcf.contracts.table import Table
-from tabcf.evaluation.lists import RankedUsers, rank_users, training_counts
+from tabcf.evaluation.lists import (
+    RankedUsers,
+    item_attributes,
+    rank_users,
+    training_counts,
+    training_history,
+)
 from tabcf.recommend.predictor import decode_table
 from tabcf.recommend.trained import History, Trained
 
@@ -117,7 +124,13 @@ def list_values(
     for metric in metrics:
         if metric.definition.needs == "lists":
             counts, n_users = training_counts(trained)
-            lists = RankedLists(ranked.items[:, : metric.k], counts, n_users)
+            lists = RankedLists(
+                ranked.items[:, : metric.k],
+                counts,
+                n_users,
+                history=training_history(trained, ranked.users),
+                attributes=partial(item_attributes, trained),
+            )
             values[metric.name] = metric.compute(lists)
         else:
             values[metric.name] = metric.compute(ranked.hits[:, : metric.k], ranked.n_relevant)

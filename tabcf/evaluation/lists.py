@@ -14,11 +14,19 @@ from torch import Generator, Tensor
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select
+from tabcf.data.values import sets
 from tabcf.metrics.ranking import rank_items
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.trained import History, Trained
 
-__all__ = ["RankedUsers", "rank_users", "relevant_items", "training_counts"]
+__all__ = [
+    "RankedUsers",
+    "item_attributes",
+    "rank_users",
+    "relevant_items",
+    "training_counts",
+    "training_history",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,31 @@ def training_counts(trained: Trained) -> tuple[Tensor, int]:
     had = trained.past.positive
     counts = np.bincount(had.items, minlength=len(trained.encoder.tables["item"]))
     return torch.from_numpy(counts[1:]), int((np.diff(had.bounds) > 0).sum())
+
+
+def training_history(trained: Trained, users: np.ndarray) -> Bag:
+    """The item columns that users had in training, a bag of U rows."""
+    assert trained.past is not None
+    rows = trained.past.positive.of_users(users)
+    return Bag(rows.values.long() - 1, rows.offsets)
+
+
+def item_attributes(trained: Trained, column: str) -> Tensor:
+    """`(I, A)` zeros and ones: which values of a column of the item table each item has.
+
+    A text's several values stand between `|`.
+
+    Raises:
+        DataError: The item table has no such column.
+    """
+    source = trained.encoder.entities["item"].with_blank_row()
+    source.require([column])
+    values, offsets = sets(source.frame[column], separator="|")
+    known, place = np.unique(np.array(values, dtype=str), return_inverse=True)
+    found = torch.zeros(len(source.frame), max(len(known), 1))
+    rows = np.repeat(np.arange(len(source.frame)), np.diff(offsets))
+    found[rows, place] = 1.0
+    return found[1:]
 
 
 def relevant_items(table: Table, seen: History | None) -> tuple[np.ndarray, History]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from tabcf.contracts.definitions import MetricDefinition, RankedLists
+from tabcf.contracts.inputs import Bag
 from tabcf.contracts.target import TargetKind
+from tabcf.data.batches import select_bag
 from tabcf.plugin.registry import parse_options
 from tabcf.testing.targets import perfect_prediction, target_of, target_rows
 
@@ -96,20 +100,35 @@ class MetricContract:
         for lists in self._lists():
             order = torch.randperm(len(lists.items), generator=_rng(1))
             one = self._of_lists(lists)
-            two = self._of_lists(replace(lists, items=lists.items[order]))
+            assert lists.history is not None
+            history = select_bag(lists.history, order)
+            two = self._of_lists(replace(lists, items=lists.items[order], history=history))
             assert torch.allclose(one[order] if one.ndim else one, two), self._name()
 
     def test_the_numbering_of_items_says_nothing(self) -> None:
         for lists in self._lists():
             item_at = torch.randperm(len(lists.counts), generator=_rng(1))
             items = torch.where(lists.items >= 0, item_at.argsort()[lists.items], -1)
-            moved = RankedLists(items, lists.counts[item_at], lists.n_users)
+            history, attributes = lists.history, lists.attributes
+            assert history is not None and attributes is not None
+            moved = RankedLists(
+                items,
+                lists.counts[item_at],
+                lists.n_users,
+                Bag(item_at.argsort()[history.values], history.offsets),
+                partial(_renumbered, attributes, item_at),
+            )
             assert torch.allclose(self._of_lists(lists), self._of_lists(moved)), self._name()
 
     def test_an_empty_list_is_no_trouble(self) -> None:
         for lists in self._lists():
             items = torch.cat([lists.items, torch.full_like(lists.items[:1], -1)])
-            one, two = self._of_lists(lists), self._of_lists(replace(lists, items=items))
+            history = lists.history
+            assert history is not None
+            end = history.offsets.new_tensor([len(history.values)])
+            longer = Bag(history.values, torch.cat([history.offsets, end]))
+            one = self._of_lists(lists)
+            two = self._of_lists(replace(lists, items=items, history=longer))
             assert torch.allclose(one, two[:-1] if two.ndim else two), self._name()
 
     def _kinds(self) -> list[TargetKind]:
@@ -143,10 +162,15 @@ class MetricContract:
         rng = _rng(0)
         items = torch.rand(n_lists, n_items, generator=rng).topk(k).indices
         # Short lists end in empty places.
-        lengths = torch.randint(1, k + 1, (n_lists, 1), generator=rng)
+        lengths = torch.randint(2, k + 1, (n_lists, 1), generator=rng)
         items = items.masked_fill(torch.arange(k) >= lengths, -1)
         counts = torch.randint(0, n_users + 1, (n_items,), generator=rng)
-        return [RankedLists(items, counts, n_users)]
+        history = Bag(
+            torch.randint(0, n_items, (3 * n_lists,), generator=rng), torch.arange(n_lists) * 3
+        )
+        genres = (torch.rand(n_items, 6, generator=rng) < 0.4).float()
+        genres[:, 0] = 1.0
+        return [RankedLists(items, counts, n_users, history, lambda column: genres)]
 
     def _of_lists(self, lists: RankedLists) -> Tensor:
         result: Tensor = self._compute(min(self.definition.targets))(lists)
@@ -154,6 +178,10 @@ class MetricContract:
 
     def _name(self, kind: str = "lists") -> str:
         return f"metric {self.definition.name} of {kind}"
+
+
+def _renumbered(attributes: Callable[[str], Tensor], item_at: Tensor, column: str) -> Tensor:
+    return attributes(column)[item_at]
 
 
 def _rng(seed: int) -> Generator:

@@ -53,6 +53,8 @@ OPTIONS: dict[str, Any] = {
     "regex": {"from": "city", "pattern": "(o.)"},
     "set": {"from": "tags"},
     "split": {"from": "tags", "separator": "|"},
+    "diversity": "genres",
+    "miscalibration": "genres",
     "sum": {"mse": 0.8, "mae": 0.2},
     "collab_nn": {"n_hidden": 8},
     "dot_product": {"factors": 4},

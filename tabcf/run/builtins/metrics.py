@@ -32,6 +32,15 @@ class AtK(Options):
     """Length of the list."""
 
 
+class OfAttribute(AtK):
+    """Looks at an attribute of the first k items of a list."""
+
+    shorthand: ClassVar[str | None] = "of"
+
+    of: str
+    """A column of the items' table, such as `genres`; several values stand between `|`."""
+
+
 def _of_values(name: str) -> Callable[[TargetInfo, Any], Any]:
     def build(target: TargetInfo, options: NoOptions) -> Any:
         from tabcf import metrics
@@ -90,6 +99,26 @@ def _novelty(lists: RankedLists) -> Tensor:
     from tabcf.metrics import novelty_at_k
 
     return novelty_at_k(lists.items, lists.counts, lists.n_users)
+
+
+def _diversity(target: TargetInfo, options: OfAttribute) -> Callable[[RankedLists], Tensor]:
+    from tabcf.metrics import diversity_at_k
+
+    def compute(lists: RankedLists) -> Tensor:
+        assert lists.attributes is not None
+        return diversity_at_k(lists.items, lists.attributes(options.of))
+
+    return compute
+
+
+def _miscalibration(target: TargetInfo, options: OfAttribute) -> Callable[[RankedLists], Tensor]:
+    from tabcf.metrics import calibration_kl
+
+    def compute(lists: RankedLists) -> Tensor:
+        assert lists.attributes is not None and lists.history is not None
+        return calibration_kl(lists.items, lists.history, lists.attributes(options.of))
+
+    return compute
 
 
 def _value(name: str, summary: str) -> MetricDefinition:
@@ -173,5 +202,24 @@ METRICS = (
         _novelty,
         "Mean over the listed items of -log2 of the share of users who had them, in bits.",
         is_higher_better=True,
+    ),
+    MetricDefinition(
+        name="diversity",
+        options=OfAttribute,
+        summary="How unlike a list's items are by an attribute: mean of 1 - cosine over its pairs.",
+        example="{diversity: {of: genres, k: 10}}",
+        targets=_RANKED,
+        build=_diversity,
+        needs="lists",
+        is_higher_better=True,
+    ),
+    MetricDefinition(
+        name="miscalibration",
+        options=OfAttribute,
+        summary="How far a list's attributes are from those of the user's history, in nats.",
+        example="{miscalibration: {of: genres, k: 10}}",
+        targets=_RANKED,
+        build=_miscalibration,
+        needs="lists",
     ),
 )
