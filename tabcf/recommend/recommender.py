@@ -16,6 +16,7 @@ from tabcf.data.batches import select
 from tabcf.data.conditions import matching
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
+from tabcf.recommend.index import ItemIndex, indexed_items
 from tabcf.recommend.rules import capped, caps_of
 from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import Trained
@@ -62,6 +63,7 @@ def recommend(
     max_per: Mapping[str, int] | None = None,
     retrieve: Trained | None = None,
     n_retrieved: int = 200,
+    index: ItemIndex | None = None,
     is_text: bool = False,
 ) -> pd.DataFrame:
     """The k items with the highest scores for each user.
@@ -81,6 +83,9 @@ def recommend(
         retrieve: Another model that finds `n_retrieved` items for each user, which this one puts
             into order; users and items go by their ids.
         n_retrieved: How many it finds.
+        index: An index of the model's items that finds nearly the best of them; it holds all
+            items, so that `candidates`, `where`, `deny`, `max_per` and `retrieve` do not go with
+            it.
         is_text: Ids come from a command line.
 
     Returns:
@@ -89,13 +94,25 @@ def recommend(
         `attributes` or `average`.
 
     Raises:
-        DataError: An id is of another type than in training, or an attribute frame has no usable
-            column.
+        DataError: An id is of another type than in training, an attribute frame has no usable
+            column, or an index is of another model or given beside what does not go with it.
         RunError: The run has no users and items, or its target gives no order.
     """
     trained.require_entities("recommend")
     if k < 1:
         raise DataError(f"k: expected a positive number, got {k}")
+    deny = _listed(deny)
+    if index is not None:
+        narrowing = {
+            "candidates": candidates is not None,
+            "where": where is not None,
+            "deny": bool(deny),
+            "max_per": bool(max_per),
+            "retrieve": retrieve is not None,
+        }
+        given = [name for name, is_given in narrowing.items() if is_given]
+        if given:
+            raise DataError(f"index: it lists all items, so that {given[0]} does not go with it")
     asked = _users(trained, users, is_text=is_text)
     offered = _candidates(trained, candidates, is_text=is_text)
     offered = _allowed(trained, offered, where, deny, is_text=is_text)
@@ -110,7 +127,9 @@ def recommend(
     caps = caps_of(offered.source, max_per or {})
     longer = len(offered.ids) if caps else min(k, len(offered.ids))
     found: Iterable[Lists]
-    if retrieve is None:
+    if index is not None:
+        found = indexed_items(trained, index, asked.inputs, events, longer, seen=seen)
+    elif retrieve is None:
         found = top_items(
             trained,
             asked.inputs,

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import tabcf
+from tabcf.contracts.inputs import Bag
+from tabcf.errors import DataError, MissingExtraError, RunError
+from tabcf.recommend.index import ItemIndex, build_index
+from tabcf.recommend.recommender import recommend
+from tabcf.recommend.trained import Trained
+from tabcf.testing import tiny_ratings
+
+pytest.importorskip("hnswlib")
+
+N_ITEMS, N_USERS, WIDTH = 5000, 300, 16
+
+
+def around(centres: torch.Tensor, n: int, rng: torch.Generator) -> torch.Tensor:
+    """Vectors around centres drawn at random."""
+    chosen = centres[torch.randint(len(centres), (n,), generator=rng)]
+    return chosen + 0.3 * torch.randn(n, centres.shape[1], generator=rng)
+
+
+@pytest.fixture(scope="module")
+def vectors() -> tuple[torch.Tensor, torch.Tensor]:
+    """Users and items around the same 50 centres."""
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.randn(50, WIDTH, generator=rng)
+    return around(centres, N_USERS, rng), around(centres, N_ITEMS, rng)
+
+
+@pytest.fixture(scope="module")
+def index(vectors: tuple[torch.Tensor, torch.Tensor]) -> ItemIndex:
+    return ItemIndex.of_vectors(vectors[1])
+
+
+@pytest.fixture(scope="module")
+def trained(vectors: tuple[torch.Tensor, torch.Tensor]) -> Trained:
+    """A run of as many users and items, one event each, with the clustered vectors put in."""
+    rng = np.random.default_rng(0)
+    n = N_ITEMS
+    events = pd.DataFrame(
+        {
+            "user_id": np.arange(n) % N_USERS,
+            "item_id": rng.permutation(n),
+            "timestamp": np.arange(n),
+        }
+    )
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "model": {"dot_product": {"factors": WIDTH}},
+        "train": {"epochs": 1},
+    }
+    run = tabcf.fit(spec, events)
+    model = run.trained.model
+    for column, own in enumerate(vectors):
+        table = model.column_vectors(column)  # type: ignore[operator]
+        with torch.no_grad():
+            table[1:] = own[: len(table) - 1, : table.shape[1]]
+    return run.trained
+
+
+def test_most_of_the_exact_lists_are_found(
+    index: ItemIndex, vectors: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    users, items = vectors
+    labels, products = index.query(users, 100)
+    exact = (users @ items.T).topk(100).indices
+    pairs = zip(labels.tolist(), exact.tolist(), strict=True)
+    shares = [len(set(mine) & set(best)) / 100 for mine, best in pairs]
+    assert np.mean(shares) >= 0.95
+    assert index.share_found(users, 100) == pytest.approx(np.mean(shares), abs=1e-3)
+    assert torch.allclose(products, (users @ items.T).gather(1, labels), atol=1e-4)
+    assert bool((products.diff(dim=1) <= 0).all())
+
+
+def test_what_was_seen_is_never_listed(
+    index: ItemIndex, vectors: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """The best ones are seen, by some users nearly all items, by some none."""
+    users, items = vectors[0][:40], vectors[1]
+    order = (users @ items.T).argsort(dim=1, descending=True)
+    n_seen = [0, 1, 7, 300, N_ITEMS - 20, N_ITEMS, 64, 2000] * 5
+    seen = [order[user, :n] for user, n in enumerate(n_seen)]
+    bag = Bag(torch.cat(seen), torch.tensor([0, *n_seen[:-1]]).cumsum(0))
+    labels, products = index.query(users, 50, seen=bag)
+    for user, own in enumerate(seen):
+        found = labels[user][labels[user] >= 0].tolist()
+        assert len(found) == len(set(found)) == min(50, N_ITEMS - n_seen[user])
+        assert not set(found) & set(own.tolist())
+        assert bool((products[user][labels[user] < 0] == -torch.inf).all())
+
+
+def test_the_same_vectors_give_the_same_file(
+    index: ItemIndex, vectors: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
+) -> None:
+    index.save(tmp_path / "a")
+    ItemIndex.of_vectors(vectors[1]).save(tmp_path / "b")
+    for name in ("index.bin", "index.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_saved_index_gives_the_same_lists(
+    index: ItemIndex, vectors: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
+) -> None:
+    index.save(tmp_path)
+    again = ItemIndex.load(tmp_path)
+    assert again.info == index.info
+    for mine, other in zip(index.query(vectors[0], 80), again.query(vectors[0], 80), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_damaged_index_is_refused(index: ItemIndex, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not the description of an index"):
+        ItemIndex.load(tmp_path)
+    index.save(tmp_path)
+    text = (tmp_path / "index.json").read_text()
+    for field, value, message in [
+        ("width", 8, r"expected \(I, E\) = \(5000, 8\), got \(5000, 16\)"),
+        ("n_items", 4999, r"got \(5000, 16\)"),
+        ("ef", 0, "expected positive sizes"),
+        ("format", 2, "expected format 1, got 2"),
+    ]:
+        (tmp_path / "index.json").write_text(json.dumps(json.loads(text) | {field: value}))
+        with pytest.raises(RunError, match=message):
+            ItemIndex.load(tmp_path)
+    (tmp_path / "index.json").write_text(text)
+    whole = (tmp_path / "index.bin").read_bytes()
+    (tmp_path / "index.bin").write_bytes(whole[:-100])
+    with pytest.raises(RunError, match=r"index\.bin: expected .* bytes, got"):
+        ItemIndex.load(tmp_path)
+    (tmp_path / "index.bin").unlink()
+    with pytest.raises(RunError, match=r"index\.bin: cannot be read"):
+        ItemIndex.load(tmp_path)
+
+
+def test_equal_vectors_still_fill_the_lists() -> None:
+    """As many items without training events have: a graph of equal vectors falls apart."""
+    index = ItemIndex.of_vectors(torch.ones(2000, 4))
+    labels, products = index.query(torch.ones(3, 4), 100)
+    assert all(len(set(row)) == 100 and min(row) >= 0 for row in labels.tolist())
+    assert torch.allclose(products, torch.tensor(4.0))
+    assert index.share_found(torch.ones(3, 4), 100) == 1.0
+
+
+def test_unfit_vectors_are_refused(index: ItemIndex) -> None:
+    with pytest.raises(DataError, match=r"user vectors: expected \(B, 16\), got \(2, 3\)"):
+        index.query(torch.zeros(2, 3), 5)
+    with pytest.raises(DataError, match="k: expected a positive number, got 0"):
+        index.query(torch.zeros(2, WIDTH), 0)
+    with pytest.raises(DataError, match="expected finite numbers"):
+        ItemIndex.of_vectors(torch.tensor([[1.0, torch.nan]]))
+    with pytest.raises(DataError, match="ef: expected 1 or more, got 0"):
+        ItemIndex.of_vectors(torch.ones(2, 2), ef=0)
+    assert index.query(torch.full((1, WIDTH), torch.nan), 3)[0].tolist() == [[-1, -1, -1]]
+
+
+def test_lists_of_a_run_are_nearly_the_exact_ones(trained: Trained) -> None:
+    index = build_index(trained)
+    assert (index.info.n_queries, index.info.k) == (200, 100)
+    assert index.info.recall is not None
+    assert index.info.recall >= 0.95
+    users = list(range(50))
+    mine = recommend(trained, users, k=20, index=index)
+    exact = recommend(trained, users, k=20)
+    assert mine.columns.tolist() == exact.columns.tolist()
+    both = mine.merge(exact, on=["user_id", "item_id"])
+    assert len(both) >= 0.95 * len(exact)
+    assert np.allclose(both["score_x"], both["score_y"], atol=1e-4)
+    assert trained.past is not None
+    for user, own in mine.groupby("user_id"):
+        row = trained.encoder.entities["user"].rows_of_ids([user])
+        listed = trained.encoder.entities["item"].rows_of_ids(own["item_id"].tolist())
+        assert not set(trained.past.seen.of_users(row).values.tolist()) & set(listed.tolist())
+        assert len(own) == 20
+
+
+def test_what_does_not_go_with_an_index_is_refused(trained: Trained) -> None:
+    index = build_index(trained)
+    for name, value in {
+        "candidates": [1, 2],
+        "where": "item_id > 3",
+        "deny": iter([3]),
+        "max_per": {"item_id": 1},
+        "retrieve": trained,
+    }.items():
+        with pytest.raises(DataError, match=f"index: it lists all items, so that {name} does not"):
+            recommend(trained, 1, index=index, **{name: value})
+
+
+def test_an_index_of_another_model_is_refused(trained: Trained) -> None:
+    wrong = ItemIndex.of_vectors(build_index(trained).vectors().flip(0))
+    with pytest.raises(DataError, match="index: it was built from another model"):
+        recommend(trained, 1, index=wrong)
+    few = ItemIndex.of_vectors(torch.ones(3, WIDTH))
+    with pytest.raises(DataError, match="index: it holds 3 items, but the run has"):
+        recommend(trained, 1, index=few)
+
+
+def test_a_wider_search_finds_more(trained: Trained) -> None:
+    index = build_index(trained, ef=1, m=4, ef_construction=10)
+    narrow = index.info.recall
+    index.set_ef(1000)
+    assert (index.info.ef, index.info.recall) == (1000, None)
+    wide = index.recall(trained).recall
+    assert narrow is not None
+    assert wide is not None
+    assert wide > narrow
+    with pytest.raises(DataError, match="ef: expected 1 or more, got 0"):
+        index.set_ef(0)
+
+
+def test_a_model_without_vectors_is_refused() -> None:
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "model": "popular",
+    }
+    run = tabcf.fit(spec, tiny_ratings())
+    with pytest.raises(DataError, match="an index needs scores that are products of vectors"):
+        build_index(run.trained)
+
+
+def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tabcf\[ann\]'"):
+        ItemIndex.of_vectors(torch.ones(2, 2))
