@@ -1,11 +1,12 @@
 """An approximate index of item vectors: lists without a product with every item.
 
 It is hnswlib's graph (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
-search using Hierarchical Navigable Small World graphs", 2018) over inner products. Each item gets
-one more coordinate, which makes all items equally long and leaves every product as it is, so that
-the nearest items are those with the highest products (Bachrach et al., "Speeding up the Xbox
-recommender system using a Euclidean transformation for inner-product spaces", 2014). How much of
-the exact lists is found depends on the vectors, so that each index is measured as it is built.
+search using Hierarchical Navigable Small World graphs", 2018) over inner products. A levelled index
+gives each item one more coordinate, which makes all equally long and leaves every product as it is,
+so that the nearest items are those with the highest products (Bachrach et al., "Speeding up the
+Xbox recommender system using a Euclidean transformation for inner-product spaces", 2014). That
+finds far more where items have biases, and far less where their vectors differ much in length, so
+that both are tried; what the better one finds still depends on the vectors and is measured.
 
 Dimension letters: B users, I items, K places of a list, E width of a factored score.
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.model import FactoredScorer
@@ -33,6 +34,7 @@ from tabcf.recommend.trained import Trained, ranking_value
 __all__ = ["IndexInfo", "ItemIndex", "build_index", "indexed_items"]
 
 _BLOCK = 1024  # users of a block
+_MOST_TRIED = 20_000  # items of which both kinds of index are built
 _PROBES = 16  # items whose vectors tell whether an index is of a model
 _FORMAT = 1
 _HEADER = struct.Struct("=6Q")  # of hnswlib's file
@@ -48,6 +50,7 @@ class IndexInfo:
         ef_construction: Items kept in view while an item is put in.
         ef: Items kept in view in a search; a longer list raises it to its own length.
         seed: Where the layers of the items come from.
+        is_levelled: Whether one more coordinate makes all items equally long.
         recall: Share of the exact lists that was found, for `n_queries` users, `k` places.
     """
 
@@ -57,6 +60,7 @@ class IndexInfo:
     ef_construction: int
     ef: int
     seed: int
+    is_levelled: bool = True
     recall: float | None = None
     n_queries: int = 0
     k: int = 0
@@ -99,6 +103,7 @@ class ItemIndex:
         ef_construction: int = 100,
         ef: int = 64,
         seed: int = 42,
+        is_levelled: bool = True,
     ) -> ItemIndex:
         """An index of `(I, E)` vectors, put in one after another by one thread.
 
@@ -118,10 +123,11 @@ class ItemIndex:
         if not bool(torch.isfinite(vectors).all()):
             raise DataError("item vectors: expected finite numbers, got NaN or infinity")
         n_items, width = vectors.shape
-        info = IndexInfo(n_items, width, m, ef_construction, ef, seed)
-        graph = _new_graph(width)
+        info = IndexInfo(n_items, width, m, ef_construction, ef, seed, is_levelled)
+        graph = _new_graph(info)
         graph.init_index(n_items, M=m, ef_construction=ef_construction, random_seed=seed)
-        graph.add_items(_equally_long(_as_array(vectors)), np.arange(n_items), num_threads=1)
+        own = _as_array(vectors)
+        graph.add_items(_levelled(own) if is_levelled else own, np.arange(n_items), num_threads=1)
         return cls(graph, info)
 
     def query(self, factors: Tensor, k: int, *, seen: Bag | None = None) -> tuple[Tensor, Tensor]:
@@ -179,19 +185,12 @@ class ItemIndex:
         An item with the same product as the last one of the exact list counts as found.
 
         Raises:
-            DataError: The index is not of this model, or the run has no users.
+            DataError: The index is not of this model.
         """
         self.check(trained)
-        trained.require_entities("an index")
-        n_users = len(trained.encoder.entities["user"]) - 1
-        if n_users < 1:
-            raise DataError("recall: the run has no users")
-        n_queries, k = min(n_queries, n_users), min(k, self.info.n_items)
-        rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(n_users, n_queries, replace=False) + 1).astype(np.int32)
-        users = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
-        events = trained.encoder.events_with({}, rows)
-        share = self.share_found(_user_vectors(trained, users, events), k)
+        k = min(k, self.info.n_items)
+        users = _some_users(trained, n_queries, seed)
+        n_queries, share = len(users), self.share_found(users, k)
         self.info = replace(self.info, recall=share, n_queries=n_queries, k=k)
         return self.info
 
@@ -246,7 +245,7 @@ class ItemIndex:
         """
         folder = Path(path)
         info, size = _read_info(folder / "index.json")
-        graph = _new_graph(info.width)
+        graph = _new_graph(info)
         _check_sizes(folder / "index.bin", info, size)
         try:
             graph.load_index(str(folder / "index.bin"), max_elements=info.n_items)
@@ -258,7 +257,7 @@ class ItemIndex:
         """`length` items of each vector, best first, and their products."""
         if 4 * length < self.info.n_items:
             try:
-                padded = np.pad(vectors, ((0, 0), (0, 1)))
+                padded = np.pad(vectors, ((0, 0), (0, int(self.info.is_levelled))))
                 found, distances = self._graph.knn_query(padded, k=length, num_threads=1)
             except RuntimeError:  # fewer can be reached, as where many vectors are equal
                 pass
@@ -277,6 +276,8 @@ def build_index(
 ) -> ItemIndex:
     """An index of all items of a run whose scores are products of vectors, with its recall.
 
+    It is levelled or not, whichever finds more among up to 20,000 of the items.
+
     Args:
         trained: The model.
         m: Edges of an item; more find more and take more memory.
@@ -290,7 +291,27 @@ def build_index(
     """
     trained.require_entities("an index")
     vectors = _item_vectors(trained, _item_inputs(trained))
-    index = ItemIndex.of_vectors(vectors, m=m, ef_construction=ef_construction, ef=ef, seed=seed)
+    generator = Generator().manual_seed(seed)
+    some = vectors[torch.randperm(len(vectors), generator=generator)[:_MOST_TRIED]]
+    users, shares = _some_users(trained, 200, seed), {}
+    for is_levelled in (True, False):
+        tried = ItemIndex.of_vectors(
+            some,
+            m=m,
+            ef_construction=ef_construction,
+            ef=ef,
+            seed=seed,
+            is_levelled=is_levelled,
+        )
+        shares[is_levelled] = tried.share_found(users, min(100, len(some)))
+    index = ItemIndex.of_vectors(
+        vectors,
+        m=m,
+        ef_construction=ef_construction,
+        ef=ef,
+        seed=seed,
+        is_levelled=shares[True] >= shares[False],
+    )
     index.recall(trained, seed=seed)
     return index
 
@@ -330,15 +351,15 @@ def indexed_items(
         yield Lists(slice(start, start + len(rows)), labels, shown.cpu())
 
 
-def _new_graph(width: int) -> Any:
+def _new_graph(info: IndexInfo) -> Any:
     try:
         import hnswlib
     except ImportError:
         raise MissingExtraError("hnswlib", "ann") from None
-    return hnswlib.Index(space="ip", dim=width + 1)
+    return hnswlib.Index(space="ip", dim=info.width + int(info.is_levelled))
 
 
-def _equally_long(vectors: np.ndarray) -> np.ndarray:
+def _levelled(vectors: np.ndarray) -> np.ndarray:
     """One more coordinate, with which all are as long as the longest: `(I, E + 1)`."""
     squares = np.einsum("ie,ie->i", vectors, vectors, dtype=np.float64)
     rest = np.sqrt(squares.max() - squares).astype(np.float32)
@@ -375,6 +396,15 @@ def _user_vectors(trained: Trained, users: Inputs, events: Inputs) -> Tensor:
     return _factored(trained).query_factors(query).float().cpu()
 
 
+def _some_users(trained: Trained, n: int, seed: int) -> Tensor:
+    """The vectors of some users of training, `(n, E)`, of all where there are fewer."""
+    n_users = len(trained.encoder.entities["user"]) - 1
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(n_users, min(n, n_users), replace=False) + 1).astype(np.int32)
+    users = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
+    return _user_vectors(trained, users, trained.encoder.events_with({}, rows))
+
+
 def _seen_keys(seen: Bag | None, n: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
     """`row · I + item` of all seen pairs, and how many each row has."""
     if seen is None:
@@ -393,6 +423,8 @@ def _read_info(path: Path) -> tuple[IndexInfo, int]:
         sizes = (info.n_items, info.width, info.ef, kept["bytes"])
         if not all(type(size) is int and size > 0 for size in sizes):
             raise RunError(f"{path}: expected positive sizes, got {sizes}")
+        if type(info.is_levelled) is not bool:
+            raise RunError(f"{path}: is_levelled: expected true or false")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: not the description of an index: {error!r}") from None
     return info, kept["bytes"]
@@ -412,6 +444,6 @@ def _check_sizes(path: Path, info: IndexInfo, size: int) -> None:
     if found != size or len(header) < _HEADER.size:
         raise RunError(f"{path}: expected {size:,} bytes, got {found:,}")
     _, _, n_items, _, label_at, vector_at = _HEADER.unpack(header)
-    shape = (n_items, (label_at - vector_at) // 4 - 1)
+    shape = (n_items, (label_at - vector_at) // 4 - int(info.is_levelled))
     if shape != (info.n_items, info.width):
         raise RunError(f"{path}: expected (I, E) = {(info.n_items, info.width)}, got {shape}")

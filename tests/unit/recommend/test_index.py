@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -127,6 +128,8 @@ def test_a_damaged_index_is_refused(index: ItemIndex, tmp_path: Path) -> None:
     for field, value, message in [
         ("width", 8, r"expected \(I, E\) = \(5000, 8\), got \(5000, 16\)"),
         ("n_items", 4999, r"got \(5000, 16\)"),
+        ("is_levelled", False, r"got \(5000, 17\)"),
+        ("is_levelled", 0, "is_levelled: expected true or false"),
         ("ef", 0, "expected positive sizes"),
         ("format", 2, "expected format 1, got 2"),
     ]:
@@ -182,6 +185,28 @@ def test_lists_of_a_run_are_nearly_the_exact_ones(trained: Trained) -> None:
         listed = trained.encoder.entities["item"].rows_of_ids(own["item_id"].tolist())
         assert not set(trained.past.seen.of_users(row).values.tolist()) & set(listed.tolist())
         assert len(own) == 20
+
+
+@pytest.mark.parametrize("is_levelled", [True, False])
+def test_the_better_kind_of_index_is_kept(trained: Trained, is_levelled: bool) -> None:
+    """Levelled where items have biases, plain where their lengths differ much."""
+    other = copy.deepcopy(trained)
+    table = other.model.column_vectors(1)  # type: ignore[operator]
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        if is_levelled:
+            other.model.column_vectors(0)[:, 0] = 1  # type: ignore[operator]
+            table[:, 0] = torch.randn(len(table), generator=rng)
+        else:
+            table *= torch.exp(1.2 * torch.randn(len(table), 1, generator=rng))
+    index = build_index(other)
+    shares = {
+        kind: ItemIndex.of_vectors(index.vectors(), is_levelled=kind).recall(other).recall
+        for kind in (True, False)
+    }
+    assert index.info.is_levelled is max(shares, key=lambda kind: shares[kind] or 0)
+    assert index.info.recall == shares[index.info.is_levelled]
+    assert index.info.is_levelled is is_levelled
 
 
 def test_what_does_not_go_with_an_index_is_refused(trained: Trained) -> None:
