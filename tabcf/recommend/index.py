@@ -216,12 +216,12 @@ class ItemIndex:
 
     def check(self, trained: Trained) -> None:
         """Raise DataError unless the index is of the model's items, by their number and some."""
-        items = _item_inputs(trained)
-        n = len(items.x_cat)
+        trained.require_entities("an index")
+        n = len(trained.encoder.entities["item"]) - 1
         if n != self.info.n_items:
             raise DataError(f"index: it holds {self.info.n_items:,} items, but the run has {n:,}")
         probes = np.unique(np.linspace(0, n - 1, _PROBES).astype(np.int64))
-        own = _item_vectors(trained, select(items, torch.from_numpy(probes)))
+        own = _item_vectors(trained, probes)
         kept = self.vectors(probes)
         if own.shape != kept.shape or not torch.allclose(own, kept, rtol=1e-4, atol=1e-5):
             raise DataError("index: it was built from another model; build it again")
@@ -290,7 +290,7 @@ def build_index(
         MissingExtraError: hnswlib is not installed.
     """
     trained.require_entities("an index")
-    vectors = _item_vectors(trained, _item_inputs(trained))
+    vectors = _item_vectors(trained, np.arange(len(trained.encoder.entities["item"]) - 1))
     generator = Generator().manual_seed(seed)
     some = vectors[torch.randperm(len(vectors), generator=generator)[:_MOST_TRIED]]
     users, shares = _some_users(trained, 200, seed), {}
@@ -377,15 +377,10 @@ def _factored(trained: Trained) -> FactoredScorer:
     return trained.model
 
 
-def _item_inputs(trained: Trained) -> Inputs:
-    """The columns of all items; the first row, the unknown item, is none of them."""
-    trained.require_entities("an index")
-    rows = torch.arange(1, len(trained.encoder.entities["item"]))
-    return select(trained.encoder.tables["item"].inputs, rows)
-
-
 @torch.inference_mode()
-def _item_vectors(trained: Trained, items: Inputs) -> Tensor:
+def _item_vectors(trained: Trained, labels: np.ndarray) -> Tensor:
+    """The items' vectors; the table's first row, the unknown item, is none of them."""
+    items = select(trained.encoder.tables["item"].inputs, torch.from_numpy(labels + 1))
     return _factored(trained).item_factors(to_device(items, trained.device)).float().cpu()
 
 
