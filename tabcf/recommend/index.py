@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.model import FactoredScorer
@@ -34,7 +34,6 @@ from tabcf.recommend.trained import Trained, ranking_value
 __all__ = ["IndexInfo", "ItemIndex", "build_index", "indexed_items"]
 
 _BLOCK = 1024  # users of a block
-_MOST_TRIED = 20_000  # items of which both kinds of index are built
 _PROBES = 16  # items whose vectors tell whether an index is of a model
 _FORMAT = 1
 _HEADER = struct.Struct("=6Q")  # of hnswlib's file
@@ -276,7 +275,8 @@ def build_index(
 ) -> ItemIndex:
     """An index of all items of a run whose scores are products of vectors, with its recall.
 
-    It is levelled or not, whichever finds more among up to 20,000 of the items.
+    Both kinds are built, and the one that finds more is kept; a sample of the items would not tell
+    them apart, since which kind is better changes with how many there are.
 
     Args:
         trained: The model.
@@ -291,29 +291,19 @@ def build_index(
     """
     trained.require_entities("an index")
     vectors = _item_vectors(trained, np.arange(len(trained.encoder.entities["item"]) - 1))
-    generator = Generator().manual_seed(seed)
-    some = vectors[torch.randperm(len(vectors), generator=generator)[:_MOST_TRIED]]
-    users, shares = _some_users(trained, 200, seed), {}
+    built = []
     for is_levelled in (True, False):
-        tried = ItemIndex.of_vectors(
-            some,
+        index = ItemIndex.of_vectors(
+            vectors,
             m=m,
             ef_construction=ef_construction,
             ef=ef,
             seed=seed,
             is_levelled=is_levelled,
         )
-        shares[is_levelled] = tried.share_found(users, min(100, len(some)))
-    index = ItemIndex.of_vectors(
-        vectors,
-        m=m,
-        ef_construction=ef_construction,
-        ef=ef,
-        seed=seed,
-        is_levelled=shares[True] >= shares[False],
-    )
-    index.recall(trained, seed=seed)
-    return index
+        index.recall(trained, seed=seed)
+        built.append(index)
+    return max(built, key=lambda index: index.info.recall or 0.0)
 
 
 def indexed_items(
