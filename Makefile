@@ -84,6 +84,8 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV): $(RUNTIME) $(wildcard plugins/*/pyproject.toml)
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	$(PIP) install -c constraints.txt $(addprefix -e ,$(PLUGINS))
+	@$(PIP) install --quiet -c constraints.txt -e '.[ann]' || \
+	  echo "hnswlib was not built, which takes a C++ compiler; its tests are skipped" >&2
 	@touch $@
 
 $(DOCS): $(RUNTIME)
