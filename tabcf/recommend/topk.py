@@ -25,6 +25,9 @@ _MOST_SCORES = 1 << 24
 _MOST_USERS = 256
 # Items of a run, whose highest score stands for all of them at first.
 _RUN = 16
+# Users from which on it is worth laying out all items' vectors for runs: that costs about as much
+# as five users' scores.
+_FEWEST_USERS = 6
 
 
 class Lists(NamedTuple):
@@ -54,8 +57,8 @@ def top_items(
 ) -> Iterator[Lists]:
     """The k best items of each user, exactly; ties in random order.
 
-    A model whose scores are products of vectors takes one matrix product a block, and then looks
-    for the best items only in the runs of columns with the highest maxima.
+    A model whose scores are products of vectors takes one matrix product a block of users, and then
+    looks for the best items only in the runs of columns with the highest maxima.
 
     Args:
         trained: The model.
@@ -67,7 +70,8 @@ def top_items(
         seen: Item columns that each user is not offered, U rows.
         history: The users' past items as item indices, U rows.
     """
-    if isinstance(trained.model, FactoredScorer) and len(items.x_cat) >= 4 * k * _RUN:
+    is_worth_runs = len(items.x_cat) >= 4 * k * _RUN and len(users.x_cat) >= _FEWEST_USERS
+    if isinstance(trained.model, FactoredScorer) and is_worth_runs:
         yield from _by_factors(trained, trained.model, users, events, items, k, rng, seen)
         return
     for block, scores in score_blocks(trained, users, events, items, history=history):
