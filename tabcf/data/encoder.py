@@ -25,7 +25,14 @@ from tabcf.data.encodings import (
     encoding_from_json,
 )
 from tabcf.data.entities import Entity, EntityPlan, build_entity
-from tabcf.data.plans import ColumnPlan, Frames, Maker, in_order, plugin_errors
+from tabcf.data.plans import (
+    ColumnPlan,
+    Frames,
+    Maker,
+    in_order,
+    plugin_errors,
+    training_frames,
+)
 from tabcf.data.sources import Source
 from tabcf.data.states import joined, split
 from tabcf.errors import DataError
@@ -86,7 +93,7 @@ class Encoder:
         }
         states: dict[str, Any] = {}
         encodings: dict[str, Encoding | None] = {}
-        maker = Maker(_training_frames(events, built), {plan.key: plan for plan in plans}, states)
+        maker = Maker(training_frames(events, built), {plan.key: plan for plan in plans}, states)
         for plan in in_order(plans):
             source = events if plan.table == EVENT else built[plan.table].with_blank_row()
             for table, column in plan.raw:
@@ -379,18 +386,6 @@ class Encoder:
         roles = [name for name in _ROLES if name in self.entities]
         further = [name for name in self.entities if name not in _ROLES]
         return [*roles, EVENT, *further]
-
-
-def _training_frames(events: Source, entities: Mapping[str, Entity]) -> Frames:
-    """The training events beside those rows of each entity that they name."""
-    frames, rows, index = {}, {}, {}
-    for name, entity in entities.items():
-        trained = entity.row_of_index
-        frames[name] = entity.with_blank_row().frame.iloc[trained].reset_index(drop=True)
-        index[name] = np.arange(len(trained), dtype=np.int32)
-        rows[name] = entity.index[entity.rows_of(events.frame[entity.plan.id], events)]
-    ids = {name: entity.plan.id for name, entity in entities.items()}
-    return Frames(events.frame, frames, rows, index, ids, is_training=True)
 
 
 def _encoding(plan: ColumnPlan, series: pd.Series[Any], source: Source) -> Encoding:

@@ -13,10 +13,11 @@ import pandas as pd
 
 from tabcf.contracts.definitions import ColumnDefinition
 from tabcf.contracts.tables import EVENT, Tables
-from tabcf.data.sources import read_beside
+from tabcf.data.entities import Entity
+from tabcf.data.sources import Source, read_beside
 from tabcf.errors import PluginError, TabcfError
 
-__all__ = ["ColumnPlan", "Frames", "Maker", "in_order", "plugin_errors"]
+__all__ = ["ColumnPlan", "Frames", "Maker", "in_order", "plugin_errors", "training_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +180,15 @@ def in_order(plans: Iterable[ColumnPlan]) -> Iterator[ColumnPlan]:
         else:
             done.add(key)
             yield by_key[key]
+
+
+def training_frames(events: Source, entities: Mapping[str, Entity]) -> Frames:
+    """The training events beside those rows of each entity that they name."""
+    frames, rows, index = {}, {}, {}
+    for name, entity in entities.items():
+        trained = entity.row_of_index
+        frames[name] = entity.with_blank_row().frame.iloc[trained].reset_index(drop=True)
+        index[name] = np.arange(len(trained), dtype=np.int32)
+        rows[name] = entity.index[entity.rows_of(events.frame[entity.plan.id], events)]
+    ids = {name: entity.plan.id for name, entity in entities.items()}
+    return Frames(events.frame, frames, rows, index, ids, is_training=True)

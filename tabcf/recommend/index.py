@@ -13,10 +13,8 @@ Dimension letters: B users, I items, K places of a list, E width of a factored s
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.model import FactoredScorer
 from tabcf.data.batches import select, select_bag, to_device
 from tabcf.errors import DataError, MissingExtraError, RunError
+from tabcf.recommend.index_files import GRAPH, IndexInfo, check_sizes, read_info, write_info
 from tabcf.recommend.topk import Lists
 from tabcf.recommend.trained import Trained, ranking_value
 
@@ -35,34 +34,6 @@ __all__ = ["IndexInfo", "ItemIndex", "build_index", "indexed_items"]
 
 _BLOCK = 1024  # users of a block
 _PROBES = 16  # items whose vectors tell whether an index is of a model
-_FORMAT = 1
-_HEADER = struct.Struct("=6Q")  # of hnswlib's file
-
-
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
-    """What an index is made of, and how good it was when it was built.
-
-    Attributes:
-        n_items: Items, I. width: E.
-        m: Edges of an item on each layer but the lowest, which has twice as many.
-        ef_construction: Items kept in view while an item is put in.
-        ef: Items kept in view in a search; a longer list raises it to its own length.
-        seed: Where the layers of the items come from.
-        is_levelled: Whether one more coordinate makes all items equally long.
-        recall: Share of the exact lists that was found, for `n_queries` users, `k` places.
-    """
-
-    n_items: int
-    width: int
-    m: int
-    ef_construction: int
-    ef: int
-    seed: int
-    is_levelled: bool = True
-    recall: float | None = None
-    n_queries: int = 0
-    k: int = 0
 
 
 class ItemIndex:
@@ -229,10 +200,8 @@ class ItemIndex:
         """Write `index.bin` and `index.json` into a folder, which is made where it is missing."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        self._graph.save_index(str(folder / "index.bin"))
-        size = (folder / "index.bin").stat().st_size
-        text = json.dumps({"format": _FORMAT, "bytes": size, **asdict(self.info)}, indent=2)
-        (folder / "index.json").write_text(text + "\n", encoding="utf-8")
+        self._graph.save_index(str(folder / GRAPH))
+        write_info(folder, self.info)
 
     @classmethod
     def load(cls, path: str | Path) -> ItemIndex:
@@ -243,11 +212,11 @@ class ItemIndex:
             MissingExtraError: hnswlib is not installed.
         """
         folder = Path(path)
-        info, size = _read_info(folder / "index.json")
+        info, size = read_info(folder)
         graph = _new_graph(info)
-        _check_sizes(folder / "index.bin", info, size)
+        check_sizes(folder, info, size)
         try:
-            graph.load_index(str(folder / "index.bin"), max_elements=info.n_items)
+            graph.load_index(str(folder / GRAPH), max_elements=info.n_items)
         except RuntimeError as error:
             raise RunError(f"{folder / 'index.bin'}: {error}") from None
         return cls(graph, info)
@@ -397,38 +366,3 @@ def _seen_keys(seen: Bag | None, n: int, n_items: int) -> tuple[np.ndarray, np.n
     values = seen.values.numpy().astype(np.int64)
     counts = np.diff(np.append(seen.offsets.numpy(), len(values)))
     return np.repeat(np.arange(n), counts) * n_items + values, counts
-
-
-def _read_info(path: Path) -> tuple[IndexInfo, int]:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["format"] != _FORMAT:
-            raise RunError(f"{path}: expected format {_FORMAT}, got {kept['format']!r}")
-        info = IndexInfo(**{field.name: kept[field.name] for field in fields(IndexInfo)})
-        sizes = (info.n_items, info.width, info.ef, kept["bytes"])
-        if not all(type(size) is int and size > 0 for size in sizes):
-            raise RunError(f"{path}: expected positive sizes, got {sizes}")
-        if type(info.is_levelled) is not bool:
-            raise RunError(f"{path}: is_levelled: expected true or false")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not the description of an index: {error!r}") from None
-    return info, kept["bytes"]
-
-
-def _check_sizes(path: Path, info: IndexInfo, size: int) -> None:
-    """Raise unless the file is as long as it was, and says to hold what `info` says.
-
-    hnswlib reads as many numbers an item as it is told to, so that this must be right beforehand.
-    """
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER.size)
-        found = path.stat().st_size
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
-    if found != size or len(header) < _HEADER.size:
-        raise RunError(f"{path}: expected {size:,} bytes, got {found:,}")
-    _, _, n_items, _, label_at, vector_at = _HEADER.unpack(header)
-    shape = (n_items, (label_at - vector_at) // 4 - int(info.is_levelled))
-    if shape != (info.n_items, info.width):
-        raise RunError(f"{path}: expected (I, E) = {(info.n_items, info.width)}, got {shape}")

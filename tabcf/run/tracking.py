@@ -17,7 +17,7 @@ from tabcf.run.prepare import Events
 from tabcf.run.results import FitReport
 from tabcf.spec.components import kind_at
 from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, default_split
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.records import Component, Spec
 from tabcf.training.loop import EpochReport

@@ -16,7 +16,7 @@ from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.spec.columns import column_clashes, missing_columns
 from tabcf.spec.defaults import DEFAULT_LOSS, possible_kinds
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.records import Component, Spec, Target
 from tabcf.spec.references import column_problems

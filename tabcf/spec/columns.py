@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.plugin.registry import Registry
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.records import Spec
 from tabcf.spec.references import SpecColumn, column_problems
 from tabcf.spec.wording import did_you_mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 
 __all__ = ["COMPONENTS", "Place", "components", "kind_at", "name_and_options"]
 

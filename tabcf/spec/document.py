@@ -8,20 +8,18 @@ what grows or nests beyond any spec.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from tabcf.errors import SpecError
+from tabcf.spec.marks import KeyPath, Mark, Marks, Nodes, mark_of
 from tabcf.spec.scalars import Scalar, read_scalar
 
-__all__ = ["MOST_BYTES", "Document", "KeyPath", "Mark", "parse_document", "read_document"]
-
-KeyPath = tuple[str | int, ...]
+__all__ = ["MOST_BYTES", "Document", "parse_document", "read_document"]
 
 MOST_BYTES = 1_000_000
 # A read reserves all that it asks for, and hardly a spec is longer.
@@ -45,13 +43,6 @@ _UNPRINTABLE = re.compile(
 )
 
 
-class Mark(NamedTuple):
-    """A place in a text; both count from 1."""
-
-    line: int
-    column: int
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text's values, and where each value and each mapping's key stands.
@@ -64,57 +55,6 @@ class Document:
     values: Mapping[KeyPath, Mark] = field(default_factory=dict)
     keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
     repeated: tuple[tuple[KeyPath, Mark, Mark], ...] = ()
-
-
-# The number of the collection around it (-1 for the whole), its key or position there, and
-# where key and value stand as the parser says it: None for no key, and for what is not counted.
-_Node = tuple[int, str | int | None, Any, Any]
-
-
-class _Nodes:
-    """All nodes in the order of the text; paths and marks are worked out when they are asked for.
-
-    That takes as long as all the rest, and only a file with a mistake needs it.
-    """
-
-    def __init__(self) -> None:
-        self.nodes: list[_Node] = []
-
-    @cached_property
-    def marks(self) -> tuple[dict[KeyPath, Mark], dict[KeyPath, Mark]]:
-        """The marks of values and of keys by path; what came first counts."""
-        values: dict[KeyPath, Mark] = {}
-        keys: dict[KeyPath, Mark] = {}
-        paths: list[KeyPath] = []
-        for parent, step, key, value in self.nodes:
-            path: KeyPath = () if step is None else (*paths[parent], step)
-            paths.append(path)
-            if key is not None:
-                keys.setdefault(path, _mark(key))
-            if value is not None:
-                values.setdefault(path, _mark(value))
-        return values, keys
-
-    def path(self, number: int) -> KeyPath:
-        """The path of the node of that number."""
-        parent, step, *_ = self.nodes[number]
-        return () if step is None else (*self.path(parent), step)
-
-
-class _Marks(Mapping[KeyPath, Mark]):
-    """The marks of values, or of keys."""
-
-    def __init__(self, nodes: _Nodes, *, of_keys: bool) -> None:
-        self._nodes, self._of_keys = nodes, of_keys
-
-    def __getitem__(self, path: KeyPath) -> Mark:
-        return self._nodes.marks[self._of_keys][path]
-
-    def __iter__(self) -> Iterator[KeyPath]:
-        return iter(self._nodes.marks[self._of_keys])
-
-    def __len__(self) -> int:
-        return len(self._nodes.marks[self._of_keys])
 
 
 class _Anchored(NamedTuple):
@@ -239,7 +179,7 @@ class _Composer:
         self._anchors: dict[str, _Anchored] = {}
         self._n_nodes = 0
         self._has_document = False
-        self._nodes = _Nodes()
+        self._nodes = Nodes()
         self._repeated: list[tuple[int, str, Any]] = []
         self._root: Any = None
 
@@ -257,8 +197,8 @@ class _Composer:
             on_this = on_event.get(type(event))
             if on_this is not None:
                 on_this(event)
-        values, keys = (_Marks(self._nodes, of_keys=of_keys) for of_keys in (False, True))
-        repeated = [((*self._nodes.path(n), key), _mark(mark)) for n, key, mark in self._repeated]
+        values, keys = (Marks(self._nodes, of_keys=of_keys) for of_keys in (False, True))
+        repeated = [((*self._nodes.path(n), key), mark_of(mark)) for n, key, mark in self._repeated]
         return Document(
             self._root, values, keys, tuple((path, keys[path], mark) for path, mark in repeated)
         )
@@ -392,13 +332,8 @@ class _Composer:
         return float(value) if tag.endswith(":float") and value is not None else value
 
     def _error(self, mark: Any, message: str) -> SpecError:
-        line, column = _mark(mark)
+        line, column = mark_of(mark)
         return SpecError([f"{self._name}:{line}:{column}: {message}"])
-
-
-def _mark(mark: Any) -> Mark:
-    """A mark of the parser, which counts from 0."""
-    return Mark(mark.line + 1, mark.column + 1)
 
 
 def _short(tag: str) -> str:

@@ -10,7 +10,7 @@ from tabcf.contracts.target import TargetKind
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import kind_at, name_and_options
 from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, default_split, possible_kinds
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.read import SpecDocument
 from tabcf.spec.records import Component, Spec

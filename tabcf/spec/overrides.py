@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import kind_at, name_and_options
-from tabcf.spec.document import KeyPath, parse_document
+from tabcf.spec.document import parse_document
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.wording import describe
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tabcf.spec.document import KeyPath, Mark
+from tabcf.spec.marks import KeyPath, Mark
 
 __all__ = ["Places", "Problem", "as_text", "problem_lines"]
 

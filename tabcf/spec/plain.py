@@ -8,7 +8,7 @@ from typing import Any
 
 from tabcf.contracts.options import Options
 from tabcf.errors import SpecError
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 
 __all__ = ["plain_values"]

@@ -17,7 +17,7 @@ from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.records import Component, Spec
 
 __all__ = ["SpecColumn", "column_problems", "spec_columns"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from tabcf.contracts.options import Options
-from tabcf.spec.document import KeyPath
+from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.wording import describe, did_you_mean, expectation, nodes_at
 

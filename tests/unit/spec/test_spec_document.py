@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tabcf.errors import SpecError
 from tabcf.spec import document
-from tabcf.spec.document import Mark, parse_document
+from tabcf.spec.document import parse_document
+from tabcf.spec.marks import Mark
 from tabcf.spec.scalars import read_scalar
 
 
