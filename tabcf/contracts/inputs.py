@@ -27,6 +27,17 @@ class Bag(NamedTuple):
     offsets: Tensor
     weights: Tensor | None = None
 
+    @property
+    def lengths(self) -> Tensor:
+        """`(B,)`: how many values each row has."""
+        return self.offsets.diff(append=self.offsets.new_tensor([len(self.values)]))
+
+    @property
+    def row_of_value(self) -> Tensor:
+        """The row of each value."""
+        rows = self.offsets.new_ones(len(self.offsets)).cumsum(0) - 1
+        return rows.repeat_interleave(self.lengths, output_size=len(self.values))
+
 
 class Inputs(NamedTuple):
     """The three arguments of a model's `forward`, for all columns or for those of one side.

@@ -23,6 +23,7 @@ __all__ = [
     "select",
     "select_bag",
     "shuffled_batches",
+    "slice_bag",
     "to_device",
     "without",
 ]
@@ -145,7 +146,7 @@ def _slices(
     weights = [None] * len(cats) if weight is None else weight.split(batch_size)
     for number, (x_cat, x_cont) in enumerate(zip(cats, conts, strict=True)):
         start = number * batch_size
-        x_sets = tuple(_slice_bag(bag, start, start + len(x_cat)) for bag in inputs.x_sets)
+        x_sets = tuple(slice_bag(bag, start, start + len(x_cat)) for bag in inputs.x_sets)
         yield Batch(Inputs(x_cat, x_cont, x_sets), targets[number], weights[number])
 
 
@@ -154,7 +155,8 @@ def _bounds(bag: Bag) -> Tensor:
     return torch.cat([bag.offsets, bag.offsets.new_tensor([len(bag.values)])])
 
 
-def _slice_bag(bag: Bag, start: int, stop: int) -> Bag:
+def slice_bag(bag: Bag, start: int, stop: int) -> Bag:
+    """Some rows of a bag that follow one another."""
     bounds = _bounds(bag)
     first, last = int(bounds[start]), int(bounds[min(stop, len(bag.offsets))])
     weights = None if bag.weights is None else bag.weights[first:last]
@@ -163,8 +165,7 @@ def _slice_bag(bag: Bag, start: int, stop: int) -> Bag:
 
 def without(bag: Bag, left_out: Tensor) -> Bag:
     """The bag less one value a row, `(B,)`; 0 leaves nothing out."""
-    lengths = torch.diff(_bounds(bag))
-    is_kept = bag.values != torch.repeat_interleave(left_out, lengths)
+    is_kept = bag.values != left_out[bag.row_of_value]
     kept_before = torch.cat([is_kept.new_zeros(1, dtype=torch.int64), torch.cumsum(is_kept, 0)])
     weights = None if bag.weights is None else bag.weights[is_kept]
     return Bag(bag.values[is_kept], kept_before[bag.offsets], weights)
@@ -178,6 +179,6 @@ def select_bag(bag: Bag, rows: Tensor) -> Bag:
     offsets = torch.cumsum(lengths, 0) - lengths
     # Example: starts [4, 0], lengths [2, 3] -> positions [4, 5, 0, 1, 2].
     positions = torch.repeat_interleave(starts - offsets, lengths)
-    positions += torch.arange(len(positions))
+    positions += torch.arange(len(positions), device=positions.device)
     weights = None if bag.weights is None else bag.weights.index_select(0, positions)
     return Bag(bag.values.index_select(0, positions), offsets, weights)

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.table import Table
-from tabcf.data.batches import select
+from tabcf.data.batches import select, slice_bag
 from tabcf.data.values import sets
 from tabcf.metrics.ranking import rank_items
 from tabcf.recommend.scores import score_blocks
@@ -67,7 +67,7 @@ def rank_users(
     encoder = trained.encoder
     user_inputs = select(encoder.tables["user"].inputs, torch.from_numpy(users))
     items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
-    excluded = None if seen is None else seen.of_users(users)
+    excluded = None if seen is None else _columns(seen, users)
     history = None
     if trained.past is not None:
         rows = trained.past.positive.of_users(users)
@@ -79,15 +79,11 @@ def rank_users(
         trained, user_inputs, encoder.events_with({}, users), items, history=history
     )
     for block, scores in blocks:
-        left_out = None if excluded is None else _columns(excluded, block)
+        left_out = None if excluded is None else slice_bag(excluded, block.start, block.stop)
         ranked = rank_items(scores, left_out, k, rng)
         is_relevant = torch.zeros(len(scores), n_items + 1, dtype=torch.bool)
         bag = relevant.of_users(users[block])
-        row_of_value = torch.repeat_interleave(
-            torch.arange(len(scores)),
-            torch.diff(bag.offsets, append=torch.tensor([len(bag.values)])),
-        )
-        is_relevant[row_of_value, bag.values.long() - 1] = True
+        is_relevant[bag.row_of_value, bag.values.long() - 1] = True
         lists.append(ranked)
         # Column -1, an empty place in a short list, reads the last column, which is never true.
         hits.append(is_relevant.gather(1, ranked % (n_items + 1)))
@@ -106,8 +102,7 @@ def training_counts(trained: Trained) -> tuple[Tensor, int]:
 def training_history(trained: Trained, users: np.ndarray) -> Bag:
     """The item columns that users had in training, a bag of U rows."""
     assert trained.past is not None
-    rows = trained.past.positive.of_users(users)
-    return Bag(rows.values.long() - 1, rows.offsets)
+    return _columns(trained.past.positive, users)
 
 
 def item_attributes(trained: Trained, column: str) -> Tensor:
@@ -143,8 +138,7 @@ def relevant_items(table: Table, seen: History | None) -> tuple[np.ndarray, Hist
     return np.flatnonzero(has_any).astype(np.int32), found
 
 
-def _columns(seen: Bag, block: slice) -> Bag:
-    """A block's seen items as columns: item row r stands in column r - 1."""
-    ends = torch.cat([seen.offsets, torch.tensor([len(seen.values)])])
-    first, last = int(ends[block.start]), int(ends[min(block.stop, len(seen.offsets))])
-    return Bag(seen.values[first:last].long() - 1, seen.offsets[block] - first)
+def _columns(history: History, users: np.ndarray) -> Bag:
+    """What users had as item columns: item row r stands in column r - 1."""
+    rows = history.of_users(users)
+    return Bag(rows.values.long() - 1, rows.offsets)

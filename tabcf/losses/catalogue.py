@@ -56,10 +56,7 @@ class Softmax(Loss):
     def forward(self, raw: Tensor, target: Bag, weight: Tensor | None = None) -> Tensor:
         """The mean over positives, or over users, of -log of a positive's probability."""
         n_users, n_items = _shape(raw, target)
-        lengths = torch.diff(target.offsets, append=target.offsets.new_tensor([len(target.values)]))
-        user = torch.repeat_interleave(
-            torch.arange(n_users, device=raw.device), lengths, output_size=len(target.values)
-        )
+        user = target.row_of_value
         # P gathered numbers in place of a (B, I) multi-hot.
         log_p = raw.log_softmax(1).reshape(-1)
         loss = -log_p.index_select(0, user * n_items + target.values)

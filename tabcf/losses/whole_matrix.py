@@ -5,7 +5,6 @@ Dimension letters: B users, I items, E width of the vectors whose products are s
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from tabcf.contracts.inputs import Bag, Factored
@@ -29,6 +28,7 @@ class ImplicitMSE(Loss):
         decode: `(..., 1)` to `score` `(...)`.
 
     Example:
+        >>> import torch
         >>> loss = ImplicitMSE(TargetInfo("implicit"), unobserved_weight=0.5)
         >>> vectors = Factored(torch.tensor([[1.0]]), torch.tensor([[1.0], [2.0]]))
         >>> loss(vectors, Bag(torch.tensor([0]), torch.tensor([0])))  # 0² + 0.5 (1² + 2²)
@@ -48,17 +48,14 @@ class ImplicitMSE(Loss):
         """The mean over users."""
         query, items = raw
         n_users = len(query)
-        lengths = torch.diff(target.offsets, append=target.offsets.new_tensor([len(target.values)]))
-        user = torch.repeat_interleave(
-            torch.arange(n_users, device=query.device), lengths, output_size=len(target.values)
-        )
+        user = target.row_of_value
         scores = (query.index_select(0, user) * items.index_select(0, target.values)).sum(1)
         each = (1 - scores).pow(2)
         if target.weights is not None:
             each = each * target.weights
         chosen = query.new_zeros(n_users).index_add(0, user, each)
         everything = ((query @ (items.T @ items)) * query).sum(1)
-        counts = lengths.clamp_min(1).to(query.dtype)
+        counts = target.lengths.clamp_min(1).to(query.dtype)
         return weighted_mean((chosen + self.unobserved_weight * everything) / counts, weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:

@@ -52,18 +52,11 @@ def rank_items(scores: Tensor, seen: Bag | None, k: int, generator: Generator) -
     if seen is not None:
         place_of = torch.empty_like(item_at)
         place_of[item_at] = torch.arange(n_items, device=scores.device)
-        permuted[_rows_of(seen, n_users), place_of[seen.values.long()]] = -inf
+        if len(seen.offsets) != n_users:
+            raise DataError(
+                f"seen: expected the items of {n_users} users, got those of {len(seen.offsets)}"
+            )
+        permuted[seen.row_of_value, place_of[seen.values.long()]] = -inf
     best, places = permuted.topk(min(k, n_items), dim=1)
     items = item_at[places].masked_fill(best == -inf, -1)
     return torch.nn.functional.pad(items, (0, max(k - n_items, 0)), value=-1)
-
-
-def _rows_of(bag: Bag, n_rows: int) -> Tensor:
-    """The row of each of the bag's values."""
-    if len(bag.offsets) != n_rows:
-        raise DataError(
-            f"seen: expected the items of {n_rows} users, got those of {len(bag.offsets)}"
-        )
-    lengths = torch.diff(bag.offsets, append=bag.offsets.new_tensor([len(bag.values)]))
-    rows = torch.arange(n_rows, device=bag.offsets.device)
-    return torch.repeat_interleave(rows, lengths, output_size=len(bag.values))

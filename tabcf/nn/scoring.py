@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tabcf.contracts.inputs import Bag, Inputs, Query
+from tabcf.contracts.inputs import Inputs, Query
 from tabcf.contracts.model import CandidateScorer
+from tabcf.data.batches import select
 
 __all__ = ["score_by_pairs", "score_candidates"]
 
@@ -41,7 +42,7 @@ def score_by_pairs(
     for chosen in pairs.split(block):
         left = chosen.div(max(n_items, 1), rounding_mode="floor")
         right = chosen - left * n_items
-        sides = [_take(query.user, left), _take(items, right), _take(query.event, left)]
+        sides = [select(query.user, left), select(items, right), select(query.event, left)]
         parts.append(
             model(
                 torch.cat([side.x_cat for side in sides], 1),
@@ -63,31 +64,10 @@ def score_candidates(model: nn.Module, query: Query, items: Inputs) -> Tensor:
     n_users = len(query.user.x_cat)
     n = len(items.x_cat) // max(n_users, 1)
     rows = torch.arange(n_users, device=items.x_cat.device).repeat_interleave(n)
-    sides = [_take(query.user, rows), items, _take(query.event, rows)]
+    sides = [select(query.user, rows), items, select(query.event, rows)]
     raw: Tensor = model(
         torch.cat([side.x_cat for side in sides], 1),
         torch.cat([side.x_cont for side in sides], 1),
         tuple(bag for side in sides for bag in side.x_sets),
     )
     return raw.view(n_users, n, raw.shape[1])
-
-
-def _take(inputs: Inputs, rows: Tensor) -> Inputs:
-    rows = rows.to(inputs.x_cat.device)
-    return Inputs(
-        inputs.x_cat.index_select(0, rows),
-        inputs.x_cont.index_select(0, rows),
-        tuple(_bag(bag, rows) for bag in inputs.x_sets),
-    )
-
-
-def _bag(bag: Bag, rows: Tensor) -> Bag:
-    ends = torch.cat([bag.offsets[1:], bag.offsets.new_tensor([len(bag.values)])])
-    lengths = (ends - bag.offsets)[rows]
-    offsets = torch.cumsum(lengths, 0) - lengths
-    # Example: starts [4, 0], lengths [2, 3] -> positions [4, 5, 0, 1, 2].
-    positions = torch.repeat_interleave(bag.offsets[rows] - offsets, lengths)
-    positions = positions + torch.arange(len(positions), device=positions.device)
-    return Bag(
-        bag.values[positions], offsets, None if bag.weights is None else bag.weights[positions]
-    )

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.model import FactoredScorer
-from tabcf.data.batches import bag_to_device, select, select_bag, to_device
+from tabcf.data.batches import bag_to_device, select, select_bag, slice_bag, to_device
 from tabcf.metrics.ranking import rank_items
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.trained import Trained, ranking_value
@@ -75,7 +75,7 @@ def top_items(
         yield from _by_factors(trained, trained.model, users, events, items, k, rng, seen)
         return
     for block, scores in score_blocks(trained, users, events, items, history=history):
-        own = None if seen is None else _rows_of(seen, block)
+        own = None if seen is None else slice_bag(seen, block.start, block.stop)
         columns = rank_items(scores, own, k, rng)
         shown = scores.gather(1, columns.clamp_min(0))
         yield Lists(block, columns, shown)
@@ -115,9 +115,7 @@ def _by_factors(
         torch.nan_to_num(block, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf, out=block)
         if seen is not None:
             own = bag_to_device(select_bag(seen, rows), device)
-            ends = torch.cat([own.offsets[1:], own.offsets.new_tensor([len(own.values)])])
-            row = torch.repeat_interleave(torch.arange(n, device=device), ends - own.offsets)
-            block[row, place_of[own.values.long()]] = -torch.inf
+            block[own.row_of_value, place_of[own.values.long()]] = -torch.inf
         runs = block.view(n, _RUN, n_runs)
         torch.amax(runs, 1, out=best)
         top = best.topk(k, dim=1, sorted=False).indices
@@ -127,10 +125,3 @@ def _by_factors(
         columns = item_at[place.clamp_max(n_items - 1)].masked_fill(values == -torch.inf, -1)
         shown = ranking_value(trained.loss.decode(model.outputs(values).unsqueeze(2)))
         yield Lists(slice(start, start + n), columns.cpu(), shown.cpu())
-
-
-def _rows_of(bag: Bag, rows: slice) -> Bag:
-    ends = torch.cat([bag.offsets, torch.tensor([len(bag.values)])])
-    offsets = bag.offsets[rows]
-    first, last = int(ends[rows.start]), int(ends[min(rows.stop, len(bag.offsets))])
-    return Bag(bag.values[first:last], offsets - first)

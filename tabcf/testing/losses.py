@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.inputs import Bag, Factored, Sampled
 from tabcf.contracts.target import TargetInfo, TargetKind
+from tabcf.data.batches import select_bag
 from tabcf.errors import SpecError
 from tabcf.losses import Loss
 from tabcf.plugin.registry import parse_options
@@ -264,7 +265,4 @@ def _taken(target: Any, rows: Tensor) -> Any:
         return Sampled(target.is_valid[rows], target.log_q[rows], target.target[rows])
     if not isinstance(target, Bag):
         return target[rows]
-    ends = torch.cat([target.offsets[1:], torch.tensor([len(target.values)])])
-    parts = [target.values[target.offsets[row] : ends[row]] for row in rows]
-    lengths = torch.tensor([len(part) for part in parts])
-    return Bag(torch.cat(parts), torch.cumsum(lengths, 0) - lengths)
+    return select_bag(target, rows)

@@ -66,12 +66,9 @@ class ItemKNN(nn.Module):
         """`(B, N, 1)`; zero for a user without past items, or for an item far from them."""
         if query.history is None:
             raise TrainingError("item_knn scores items from a user's past items; got none")
-        past, offsets, _ = query.history
-        n_users = len(query.user.x_cat)
-        lengths = torch.diff(offsets, append=offsets.new_tensor([len(past)]))
-        user = torch.repeat_interleave(torch.arange(n_users, device=past.device), lengths)
-        had = self.likeness.new_zeros(len(self.likeness), n_users)
-        had[past.long(), user] = 1.0
+        history = query.history
+        had = self.likeness.new_zeros(len(self.likeness), len(query.user.x_cat))
+        had[history.values.long(), history.row_of_value] = 1.0
         had[0] = 0.0
         candidates = items.x_cat[:, 0]
         scores = functional.embedding_bag(
