@@ -31,7 +31,6 @@ __all__ = [
     "build_model",
     "build_objective",
     "build_optimiser",
-    "check_readable",
     "device_named",
     "plugins_at_work",
 ]
@@ -39,11 +38,14 @@ __all__ = [
 _DECODED = ("value", "probability", "probabilities", "score")
 
 
-def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
+def build_loss(
+    loss: Resolved, target: TargetInfo, *, metrics: Sequence[Metric] = (), note: str = ""
+) -> Loss:
     """A loss that was resolved, tried on two rows; `note` is added to what it raises.
 
     Raises:
         TrainingError: It is no loss, or does not decode what it reads.
+        SpecError: A metric reads what its predictions do not have.
     """
     name = f"loss {loss.definition.name}"
     try:
@@ -70,17 +72,6 @@ def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
             f"{name}: expected decode to give some of {', '.join(_DECODED)} with a row for each of "
             f"2 rows, got {shapes}{note}"
         )
-    return loss_module
-
-
-def check_readable(loss: Loss, metrics: Sequence[Metric]) -> None:
-    """Raise if a metric reads what the loss's predictions do not have.
-
-    Raises:
-        SpecError: Names the metric, what it reads and what there is.
-    """
-    with torch.no_grad():
-        decoded = loss.decode(torch.zeros(2, loss.d_out))
     for metric in metrics:
         if metric.definition.reads is not None and metric.definition.reads not in decoded:
             raise SpecError(
@@ -89,6 +80,7 @@ def check_readable(loss: Loss, metrics: Sequence[Metric]) -> None:
                     f"predicts has only: {', '.join(decoded)}"
                 ]
             )
+    return loss_module
 
 
 def plugins_at_work(spec: Spec, registry: Registry) -> str:

@@ -28,7 +28,6 @@ from tabcf.run.build import (
     build_model,
     build_objective,
     build_optimiser,
-    check_readable,
     device_named,
     plugins_at_work,
 )
@@ -204,8 +203,8 @@ def _train(
     rng = Generator().manual_seed(spec.seed)
     with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
         torch.manual_seed(spec.seed)
-        loss_module = build_loss(loss, encoded.target, note=plugins_at_work(spec, registry))
-        check_readable(loss_module, metrics)
+        note = plugins_at_work(spec, registry)
+        loss_module = build_loss(loss, encoded.target, metrics=metrics, note=note)
         loss_module = loss_module.to(device)
         model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
         trained = Trained(
@@ -252,11 +251,10 @@ def _train(
                 on_step=progress.step,
             )
         except TrainingError as error:
-            raise TrainingError(f"{error}{plugins_at_work(spec, registry)}") from None
+            raise TrainingError(f"{error}{note}") from None
         except TabcfError:
             raise
         except Exception as error:
-            note = plugins_at_work(spec, registry)
             if not note:
                 raise
             what = f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ left out, since it could only repeat what has been said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from tabcf.spec.defaults import DEFAULT_LOSS, possible_kinds
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import Problem
 from tabcf.spec.records import Component, Spec, Target
-from tabcf.spec.references import column_problems
+from tabcf.spec.references import SpecColumn, column_problems
 
 __all__ = ["check"]
 
@@ -30,11 +30,16 @@ _ROLES = frozenset({"user", "item"})
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A spec whose broken fields are replaced by defaults, and how to look components up."""
+    """A spec whose broken fields are replaced by defaults, and how to look components up.
+
+    `columns` are those whose references can be followed, `refused` what is wrong with the others.
+    """
 
     spec: Spec
     registry: Registry
     tables: Mapping[str, Collection[str]]
+    columns: tuple[SpecColumn, ...]
+    refused: Sequence[tuple[KeyPath, str]]
 
     def definition(self, kind: str, component: Component | None) -> Any:
         """A component's definition; None if there is none or its name is unknown."""
@@ -90,7 +95,7 @@ def check(
         stand_ins = {"tabcf": 1, "target": {"column": "-"}, "model": "-"}
         failed |= stand_ins.keys() - kept.keys()
         spec = Spec.model_validate(stand_ins | kept)
-    draft = _Draft(spec, registry, tables or {})
+    draft = _Draft(spec, registry, tables or {}, *column_problems(spec, registry))
     problems = []
     for rule, fields in _RULES:
         if not failed & set(fields):
@@ -184,8 +189,7 @@ def _catalogue(draft: _Draft) -> Said:
         return
     if not loss.targets & possible_kinds(draft.spec.target):
         return  # said by the check of loss and target
-    columns = column_problems(draft.spec, draft.registry)[0]
-    of_events = [f"`{column.key}`" for column in columns if column.table == EVENT]
+    of_events = [f"`{column.key}`" for column in draft.columns if column.table == EVENT]
     of_events += [f"the entity {name}" for name in sorted(draft.spec.entities.keys() - _ROLES)]
     if of_events:
         yield (
@@ -196,7 +200,7 @@ def _catalogue(draft: _Draft) -> Said:
                 "columns that belong to a user or an item"
             ),
         )
-    for column in columns:
+    for column in draft.columns:
         if column.definition.own is not None:
             yield (
                 column.path,
@@ -220,7 +224,7 @@ def _negatives(draft: _Draft) -> Said:
             ("loss",),
             f"{loss.name} draws items for users; it needs the entities user and item",
         )
-    for column in column_problems(draft.spec, draft.registry)[0]:
+    for column in draft.columns:
         if column.table == EVENT and "item" in column.tables:
             yield (
                 column.path,
@@ -240,7 +244,7 @@ def _pair_columns(draft: _Draft) -> Said:
     ]
     if draft.spec.target.implicit is not None and draft.spec.metrics is None:
         ranking = ["the default of an implicit target"]
-    for column in column_problems(draft.spec, draft.registry)[0]:
+    for column in draft.columns:
         if column.table == EVENT and "item" in column.tables and ranking:
             yield (
                 column.path,
@@ -331,8 +335,9 @@ def _auto(draft: _Draft) -> Said:
 
 
 def _columns(draft: _Draft) -> Said:
-    yield from column_clashes(draft.spec, draft.registry)
-    yield from missing_columns(draft.spec, draft.registry, draft.tables)
+    yield from column_clashes(draft.spec, draft.columns)
+    yield from draft.refused
+    yield from missing_columns(draft.spec, draft.columns, draft.tables)
 
 
 _RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (

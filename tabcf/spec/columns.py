@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
-from tabcf.plugin.registry import Registry
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.records import Spec
-from tabcf.spec.references import SpecColumn, column_problems
+from tabcf.spec.references import SpecColumn
 from tabcf.spec.wording import did_you_mean
 
 __all__ = ["column_clashes", "missing_columns"]
 
 
-def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, str]]:
+def column_clashes(spec: Spec, columns: Iterable[SpecColumn]) -> Iterator[tuple[KeyPath, str]]:
     """The path and the reason of each column that cannot be.
 
     The events hold the target and the entities' ids; neither is a column for the model, under
@@ -43,8 +42,6 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
                 ),
             )
         seen.setdefault(column, where)
-    columns, problems = column_problems(spec, registry)
-    yield from problems
     for column_read in columns:
         for table_read, source in column_read.raw:
             if table_read == EVENT and source in targets:
@@ -63,17 +60,17 @@ def column_clashes(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, st
 
 
 def missing_columns(
-    spec: Spec, registry: Registry, tables: Mapping[str, Collection[str]]
+    spec: Spec, columns: Iterable[SpecColumn], tables: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[KeyPath, str]]:
     """The path of each column name that a known table does not have.
 
     Args:
         spec: The spec.
-        registry: Says what each kind of column reads.
+        columns: The spec's columns; says what each reads.
         tables: The tables' columns: `"event"` for the events, else an entity's name. A table
             that is not here is not checked.
     """
-    for path, table, column in _references(spec, registry):
+    for path, table, column in _references(spec, columns):
         if table in tables and column not in tables[table]:
             known = sorted(tables[table])
             hint = did_you_mean(column, known) or ";"
@@ -88,7 +85,7 @@ def _id(spec: Spec, ids: Mapping[str, str], table: str, source: str) -> str | No
     return spec.entities[table].id
 
 
-def _references(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, str, str]]:
+def _references(spec: Spec, columns: Iterable[SpecColumn]) -> Iterator[tuple[KeyPath, str, str]]:
     """Each column that the spec names: where it does so, in which table, and the name."""
     if spec.target.column is not None:
         yield ("target", "column"), EVENT, spec.target.column
@@ -102,7 +99,6 @@ def _references(spec: Spec, registry: Registry) -> Iterator[tuple[KeyPath, str, 
             yield ("entities", name, "id"), name, entity.id
         if entity.label is not None:
             yield ("entities", name, "label"), name, entity.label
-    columns: tuple[SpecColumn, ...] = column_problems(spec, registry)[0]
     for column_read in columns:
         for table, source in column_read.raw:
             yield column_read.path, table, source
