@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -121,20 +121,27 @@ def list_values(
 ) -> dict[str, Tensor]:
     """Ranking metrics as they are computed: `(U,)` one number per user, or `()` one for all."""
     values = {}
+    lists: RankedLists | None = None
     for metric in metrics:
         if metric.definition.needs == "lists":
-            counts, n_users = training_counts(trained)
-            lists = RankedLists(
-                ranked.items[:, : metric.k],
-                counts,
-                n_users,
-                history=training_history(trained, ranked.users),
-                attributes=partial(item_attributes, trained),
-            )
-            values[metric.name] = metric.compute(lists)
+            lists = lists or _ranked_lists(trained, ranked)
+            own = replace(lists, items=ranked.items[:, : metric.k])
+            values[metric.name] = metric.compute(own)
         else:
             values[metric.name] = metric.compute(ranked.hits[:, : metric.k], ranked.n_relevant)
     return values
+
+
+def _ranked_lists(trained: Trained, ranked: RankedUsers) -> RankedLists:
+    """Whole lists, and what metrics of lists compare them with."""
+    counts, n_users = training_counts(trained)
+    return RankedLists(
+        ranked.items,
+        counts,
+        n_users,
+        history=training_history(trained, ranked.users),
+        attributes=partial(item_attributes, trained),
+    )
 
 
 def describe(values: Mapping[str, float]) -> str:

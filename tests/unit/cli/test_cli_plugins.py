@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tabcf
-from tabcf.cli import COMMANDS, main
+from tabcf.cli import COMMANDS
 from tabcf.plugin.registry import KINDS
 from tabcf.run.registry import compose_registry
 from tabcf.testing import tiny_ratings
+from tests.unit.cli.test_cli import call
 
 YAML = """\
 tabcf_plugin: 1
@@ -78,23 +78,6 @@ train: {epochs: 1}
 
 def python_plugin(name: str = "say", build: str = "command") -> str:
     return PYTHON.replace('"NAME"', f'"{name}"').replace("BUILD", build)
-
-
-def call(*arguments: str) -> tuple[int, str, str]:
-    """Run the command line in this process; its exit status and what it printed."""
-    patch = pytest.MonkeyPatch()
-    out, err = StringIO(), StringIO()
-    patch.setattr(sys, "argv", ["tabcf", *arguments])
-    patch.setattr(sys, "stdout", out)
-    patch.setattr(sys, "stderr", err)
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        patch.undo()
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture
