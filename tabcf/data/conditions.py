@@ -14,7 +14,7 @@ from tabcf.data.sources import Source
 from tabcf.data.values import numbers, sets
 from tabcf.errors import DataError
 
-__all__ = ["matching"]
+__all__ = ["columns_of", "matching"]
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
@@ -64,6 +64,11 @@ def matching(
         source.require([condition.column])
         holds &= _holds(source, condition, where, separator)
     return holds
+
+
+def columns_of(text: str, *, where: str = "where") -> list[str]:
+    """The columns that conditions compare."""
+    return [_parsed(part, where).column for part in _AND.split(text)]
 
 
 def _parsed(text: str, where: str) -> _Condition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from tabcf.contracts.inputs import Bag
+from tabcf.contracts.layout import Layout
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.encoder import Encoder
+from tabcf.data.sources import Source
 from tabcf.errors import RunError
 from tabcf.losses.loss import Loss
 
-__all__ = ["History", "Past", "Trained", "ranking_value"]
+__all__ = ["History", "Past", "Trained", "TrainingEvents", "ranking_value"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,36 @@ class Past:
     seen: History
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingEvents:
+    """The events that a model was fitted on, as they were read.
+
+    Attributes:
+        source: All of them, those that were not positive included.
+        is_positive: `(N,)` booleans: which of them were learnt from.
+    """
+
+    source: Source
+    is_positive: np.ndarray
+
+    def learnable(self) -> Source:
+        """Those that were learnt from."""
+        if self.is_positive.all():
+            return self.source
+        frame = self.source.frame[self.is_positive].reset_index(drop=True)
+        return Source(frame, self.source.name, self.source.is_text)
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A model in evaluation mode with its encoder, its target and its loss, which decodes."""
+    """A model in evaluation mode with its encoder, its target and its loss, which decodes.
+
+    Attributes:
+        past: What users had in training, where there are users and items.
+        seed: Where orders of ties and samples come from.
+        read_events: Gives the training events; None where they were not kept.
+        build: Gives an untrained model of the same kind for a layout; the key to growing.
+    """
 
     encoder: Encoder
     model: nn.Module
@@ -75,6 +105,21 @@ class Trained:
     target: TargetInfo
     past: Past | None = None
     seed: int = 0
+    read_events: Callable[[], TrainingEvents] | None = None
+    build: Callable[[Layout], nn.Module] | None = None
+
+    @cached_property
+    def events(self) -> TrainingEvents:
+        """The training events.
+
+        Raises:
+            RunError: They were not kept.
+        """
+        if self.read_events is None:
+            raise RunError(
+                "this run has no training events; only runs of users and items keep them"
+            )
+        return self.read_events()
 
     @property
     def seen(self) -> History | None:

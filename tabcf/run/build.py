@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import nn
 
 from tabcf.contracts.definitions import LossDefinition
+from tabcf.contracts.layout import Layout
 from tabcf.contracts.model import ColumnRows, KnowsBiases, SetRows
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError, TabcfError, TrainingError
@@ -28,10 +29,10 @@ from tabcf.training.samplers import Catalogue, Chosen
 
 __all__ = [
     "build_loss",
-    "build_model",
     "build_objective",
     "build_optimiser",
     "device_named",
+    "model_builder",
     "plugins_at_work",
 ]
 
@@ -99,11 +100,17 @@ def plugins_at_work(spec: Spec, registry: Registry) -> str:
     return f"; {' and '.join(notes)}" if notes else ""
 
 
-def build_model(spec: Spec, registry: Registry, encoded: Encoded, d_out: int) -> nn.Module:
-    """The spec's model for the encoder's columns."""
+def model_builder(
+    spec: Spec, registry: Registry, target: TargetInfo, d_out: int
+) -> Callable[[Layout], nn.Module]:
+    """What builds the spec's model for a layout of columns."""
     definition, options, *_ = registry.resolve("model", spec.model)
-    model: nn.Module = definition.build(encoded.encoder.layout, encoded.target, d_out, options)
-    return model
+
+    def build(layout: Layout) -> nn.Module:
+        model: nn.Module = definition.build(layout, target, d_out, options)
+        return model
+
+    return build
 
 
 def build_objective(

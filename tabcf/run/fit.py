@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import Trained
 from tabcf.run.build import (
     build_loss,
-    build_model,
     build_objective,
     build_optimiser,
     device_named,
+    model_builder,
     plugins_at_work,
 )
 from tabcf.run.compare import identity_of_rows
@@ -206,9 +207,17 @@ def _train(
         note = plugins_at_work(spec, registry)
         loss_module = build_loss(loss, encoded.target, metrics=metrics, note=note)
         loss_module = loss_module.to(device)
-        model = build_model(spec, registry, encoded, int(loss_module.d_out)).to(device)
+        build = model_builder(spec, registry, encoded.target, int(loss_module.d_out))
+        model = build(encoded.encoder.layout).to(device)
         trained = Trained(
-            encoded.encoder, model, loss_module, encoded.target, encoded.past, spec.seed
+            encoded.encoder,
+            model,
+            loss_module,
+            encoded.target,
+            encoded.past,
+            spec.seed,
+            read_events=None if encoded.past is None else partial(events.training, *encoded.parts),
+            build=build,
         )
         if model_definition.solve is not None:
             problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)

@@ -4,7 +4,7 @@ spec.json               the spec with all its values
 encoder.json            vocabularies, scales, the target
 columns.npz             arrays that derived columns learnt, if any
 entities/NAME.parquet   attributes, ids and counts of users, items and others
-interactions.parquet    which items each user had in training
+events.parquet          the training events and which were positive, if there are users and items
 weights.safetensors     the model's weights and the loss's
 users.parquet           test metrics of each user, if there are users
 report.json             metrics, baselines, the course of the training
@@ -22,19 +22,22 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from tabcf.data.conditions import columns_of
 from tabcf.data.encoder import Encoder
 from tabcf.data.entities import Entity, EntityPlan
+from tabcf.data.sources import Source
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
-from tabcf.recommend.trained import History, Past, Trained
-from tabcf.run.build import build_loss
+from tabcf.recommend.trained import History, Past, Trained, TrainingEvents
+from tabcf.run.build import build_loss, model_builder
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
 from tabcf.run.prepare import column_plans
 from tabcf.run.registry import compose_registry
@@ -51,7 +54,9 @@ FORMAT = 1
 _MANIFEST = "manifest.json"
 _ARRAYS = "columns.npz"
 _USERS = "users.parquet"
+_EVENTS = "events.parquet"
 _ID, _COUNT, _MEAN = "tabcf:id", "tabcf:count", "tabcf:mean"
+_ROW, _POSITIVE = "tabcf:row of ", "tabcf:is positive"
 
 
 def next_free(folder: Path, name: str) -> Path:
@@ -118,11 +123,12 @@ def _write(run: Run, folder: Path) -> None:
             frame[_MEAN] = run.mean_targets[name][1:]
         frame.to_parquet(folder / "entities" / f"{name}.parquet", index=False)
     if trained.past is not None:
-        users, items = trained.past.seen.pairs()
-        positive = pd.MultiIndex.from_arrays(trained.past.positive.pairs())
-        pairs = pd.DataFrame({"user_row": users.astype(np.int32), "item_row": items})
-        pairs["is_positive"] = pd.MultiIndex.from_arrays([users, items]).isin(positive)
-        pairs.to_parquet(folder / "interactions.parquet", index=False)
+        events = trained.events
+        frame = events.source.frame[_kept_columns(run)].copy(deep=False)
+        for name, rows in trained.encoder.encode_ids(events.source).items():
+            frame[f"{_ROW}{name}"] = rows
+        frame[_POSITIVE] = events.is_positive
+        frame.to_parquet(folder / _EVENTS, index=False)
     weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
     weights |= {f"loss.{name}": value for name, value in trained.loss.state_dict().items()}
     save_file(
@@ -199,20 +205,13 @@ def load(
                 f"{folder}: its plugins have changed too far; it has no column '{plan.key}'{whose}"
             )
     encoder = Encoder.from_json(state, _read_arrays(folder / _ARRAYS), plans, entities)
-    past = None
-    if (folder / "interactions.parquet").exists():
-        pairs = pd.read_parquet(folder / "interactions.parquet")
-        n_users = len(encoder.entities["user"])
-        positive, seen = (
-            History.of_pairs(chosen["user_row"].to_numpy(), chosen["item_row"].to_numpy(), n_users)
-            for chosen in (pairs[pairs["is_positive"]], pairs)
-        )
-        past = Past(positive, seen)
+    has_past = (folder / _EVENTS).exists()
+    past = _read_past(folder / _EVENTS, len(encoder.entities["user"])) if has_past else None
     loss = resolve_loss(spec, registry, target)
-    definition, options, *_ = registry.resolve("model", spec.model)
     with torch.random.fork_rng(devices=[]):
         loss_module = build_loss(loss, target)
-        model = definition.build(encoder.layout, target, int(loss_module.d_out), options)
+        build = model_builder(spec, registry, target, int(loss_module.d_out))
+        model = build(encoder.layout)
     weights = load_file(folder / "weights.safetensors")
     for prefix, module in (("model.", model), ("loss.", loss_module)):
         module.load_state_dict(
@@ -224,13 +223,55 @@ def load(
         spec=spec,
         registry=registry,
         plans=plans,
-        trained=Trained(encoder, model, loss_module, target, past, spec.seed),
+        trained=Trained(
+            encoder,
+            model,
+            loss_module,
+            target,
+            past,
+            spec.seed,
+            read_events=partial(_read_events, folder / _EVENTS) if has_past else None,
+            build=build,
+        ),
         report=FitReport.from_json(_read_json(folder / "report.json")),
         metrics=resolve_metrics(spec, registry, target),
         mean_targets=mean_targets,
         users=pd.read_parquet(folder / _USERS) if (folder / _USERS).exists() else None,
         folder=folder,
     )
+
+
+def _kept_columns(run: Run) -> list[str]:
+    """The events' columns that the spec reads."""
+    spec, encoder = run.spec, run.trained.encoder
+    kept = [entity.plan.id for entity in encoder.entities.values()]
+    kept += [*run.trained.target.columns, *encoder.event_sources]
+    implicit = spec.target.implicit
+    if implicit is not None:
+        kept += [implicit.weight] if implicit.weight else []
+        kept += columns_of(implicit.positive) if implicit.positive else []
+    options = None if spec.split is None else run.registry.resolve("split", spec.split).options
+    kept.append(getattr(options, "column", "timestamp"))
+    there = run.trained.events.source.frame.columns
+    return [column for column in dict.fromkeys(kept) if column in there]
+
+
+def _read_events(path: Path) -> TrainingEvents:
+    frame = pd.read_parquet(path)
+    is_positive = frame.pop(_POSITIVE).to_numpy()
+    frame = frame[[name for name in frame.columns if not name.startswith(_ROW)]]
+    return TrainingEvents(Source(frame, path.name), is_positive)
+
+
+def _read_past(path: Path, n_users: int) -> Past:
+    pairs = pd.read_parquet(path, columns=[f"{_ROW}user", f"{_ROW}item", _POSITIVE])
+    positive, seen = (
+        History.of_pairs(
+            chosen[f"{_ROW}user"].to_numpy(), chosen[f"{_ROW}item"].to_numpy(), n_users
+        )
+        for chosen in (pairs[pairs[_POSITIVE]], pairs)
+    )
+    return Past(positive, seen)
 
 
 def _components(kinds: dict[str, str]) -> dict[str, Any]:

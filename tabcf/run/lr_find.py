@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from tabcf.errors import SpecError
-from tabcf.run.build import build_loss, build_model, build_objective, build_optimiser
+from tabcf.run.build import build_loss, build_objective, build_optimiser, model_builder
 from tabcf.run.prepare import TRAIN, encode_split, load_events
 from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_loss
@@ -49,7 +49,8 @@ def lr_find(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(document.spec.seed)
         loss_module = build_loss(loss, encoded.target)
-        model = build_model(document.spec, registry, encoded, int(loss_module.d_out))
+        build = model_builder(document.spec, registry, encoded.target, int(loss_module.d_out))
+        model = build(encoded.encoder.layout)
         objective = build_objective(
             document.spec,
             registry,

@@ -24,7 +24,7 @@ from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
-from tabcf.recommend.trained import History, Past
+from tabcf.recommend.trained import History, Past, TrainingEvents
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.spec.defaults import default_split
 from tabcf.spec.records import Component, Spec
@@ -73,6 +73,11 @@ class Events:
         chosen = np.isin(self.part, parts) & self.is_positive
         return _take(self.source, np.flatnonzero(chosen))
 
+    def training(self, *parts: int) -> TrainingEvents:
+        """The events of the parts that a model is fitted on."""
+        is_positive = self.is_positive[np.isin(self.part, parts)]
+        return TrainingEvents(self.rows(*parts), is_positive)
+
     def count(self, part: int) -> int:
         """Number of positive events of a part."""
         return int(((self.part == part) & self.is_positive).sum())
@@ -82,13 +87,15 @@ class Events:
 class Encoded:
     """What was learnt from the training rows, and those rows as numbers.
 
-    `past` has what each user had in training, if there are users and items.
+    `past` has what each user had in training, if there are users and items; `parts` are those of
+    the split that the rows are of.
     """
 
     encoder: Encoder
     target: TargetInfo
     train: Table
     past: Past | None
+    parts: tuple[int, ...]
 
 
 def load_events(
@@ -237,7 +244,7 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
             ),
             seen=History.of_pairs(seen["user"], seen["item"], n_users),
         )
-    return Encoded(encoder, target, train, past)
+    return Encoded(encoder, target, train, past, parts)
 
 
 def encode_rows(

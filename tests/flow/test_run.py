@@ -41,6 +41,15 @@ def test_a_refit_says_what_it_was_fitted_on(run: tabcf.Run) -> None:
     assert "user + item biases" in run._repr_html_()
 
 
+def test_a_run_keeps_the_events_that_it_was_fitted_on(run: tabcf.Run) -> None:
+    fitted = tabcf.fit(SPEC, tiny_ratings())
+    there, back = fitted.trained.events, run.trained.events
+    assert len(back.source.frame) == 432 + 54  # train and valid, never test
+    columns = ["user_id", "item_id", "rating", "timestamp"]
+    pd.testing.assert_frame_equal(back.source.frame, there.source.frame[columns], check_like=True)
+    assert (back.is_positive == there.is_positive).all()
+
+
 def test_no_list_holds_what_a_user_had(run: tabcf.Run) -> None:
     lists = run.recommend(range(30), k=20)
     users, items = run.trained.past.seen.pairs()
