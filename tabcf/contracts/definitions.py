@@ -72,12 +72,15 @@ class ModelDefinition(Definition):
     """A model: `build(layout, target, d_out, options)` gives an `nn.Module`.
 
     With `solve(model, problem, options, rng)` the model is fitted by that call in place of
-    gradient descent and takes no loss. `unknown` is the default policy for ids without training.
+    gradient descent and takes no loss; `lowers(options)` gives the loss, as a spec names it, that
+    the solution is the lowest of, where it is one of tabcf's. `unknown` is the default policy for
+    ids without training.
     """
 
     targets: frozenset[TargetKind]
     build: Callable[[Layout, TargetInfo, int, Any], nn.Module]
     solve: Callable[[nn.Module, FitProblem, Any, Generator], None] | None = None
+    lowers: Callable[[Any], Any] | None = None
     needs: frozenset[str] = frozenset()
     unknown: Literal["mean", "masked"] = "masked"
     is_single_output: bool = False

@@ -14,13 +14,16 @@ Side = Literal["user", "item", "event"]
 class CategoricalColumn:
     """A column of indices in `range(cardinality)`; index 0 is the unknown value.
 
-    `entity` is the entity's name where the column holds that entity's own ids.
+    `entity` is the entity's name where the column holds that entity's own ids. `n_fitted` is the
+    cardinality that the model was fitted with, where rows came later; sizes that a model takes
+    from a cardinality, such as a default width, go by it.
     """
 
     name: str
     side: Side
     cardinality: int
     entity: str | None = None
+    n_fitted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

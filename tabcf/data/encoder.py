@@ -35,6 +35,8 @@ from tabcf.data.plans import (
 )
 from tabcf.data.sources import Source
 from tabcf.data.states import joined, split
+from tabcf.data.values import category_values
+from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
 __all__ = ["Encoder"]
@@ -109,11 +111,19 @@ class Encoder:
         fitted = [_Fitted(plan, states.get(plan.key), encodings[plan.key]) for plan in plans]
         return cls(fitted, built)
 
-    def encode(self, events: Source, *, is_training: bool = False) -> Table:
+    def encode(
+        self,
+        events: Source,
+        *,
+        is_training: bool = False,
+        requests: Mapping[str, Source] | None = None,
+    ) -> Table:
         """Encode events; columns are found by name.
 
         With `is_training` they are the training rows: columns made from training events leave
-        each row's own event out.
+        each row's own event out. `requests` has tables of entities, with their ids, that stand in
+        for the entities' own, as those of new users do; the events' rows are then those of
+        these tables, 1 being the first.
 
         Raises:
             DataError: A column is missing, or its values are of another type than in training.
@@ -121,12 +131,23 @@ class Encoder:
         events.require([*self._ids.values(), *self.event_sources])
         rows = self.encode_ids(events)
         entity_columns = self._training_columns if is_training else self._entity_columns
-        frames = self._frames(events.frame, rows, is_training=is_training)
+        tables = self._training_tables if is_training else self.tables
+        standing: dict[str, tuple[pd.DataFrame, np.ndarray]] = {}
+        for name, source in (requests or {}).items():
+            standing[name] = self._request(name, source)
+            rows[name] = self._rows_among(name, source, events)
+        frames = self._frames(events.frame, rows, requests=standing, is_training=is_training)
+        if standing:
+            entity_columns = Maker(frames, self._plans, self._states)
+            tables = dict(tables)
+            for name, source in (requests or {}).items():
+                with_blank = Source(standing[name][0], source.name, is_text=source.is_text)
+                tables[name] = self._entity_table(name, entity_columns, with_blank)
         maker = Maker(frames, self._plans, self._states, entity_columns=entity_columns)
         return Table(
             rows={name: torch.from_numpy(row) for name, row in rows.items()},
             events=self._inputs(EVENT, maker, events, leading=None),
-            entities=self._training_tables if is_training else self.tables,
+            entities=tables,
             left_out=self._left_out(maker) if is_training else {},
         )
 
@@ -302,6 +323,15 @@ class Encoder:
         for name, (frame, own) in (requests or {}).items():
             frames[name], index[name] = frame, own
         return Frames(events, frames, rows, index, self._ids, is_training=is_training)
+
+    def _rows_among(self, name: str, source: Source, events: Source) -> np.ndarray:
+        """`(N,)` int32: whose row of a request's table each event is of; 0 for none of them."""
+        entity = self.entities[name]
+        column, kind = entity.plan.id, entity.ids.kind
+        own = category_values(source.frame[column], source, kind=kind)
+        return Vocabulary(own.values, kind=kind).encode(
+            category_values(events.frame[column], events, kind=kind)
+        )
 
     def _request(self, name: str, source: Source) -> tuple[pd.DataFrame, np.ndarray]:
         """A request's attributes behind a blank row, and each row's embedding row."""

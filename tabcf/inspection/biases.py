@@ -9,8 +9,7 @@ import pandas as pd
 
 from tabcf.contracts.model import ColumnBiases
 from tabcf.errors import RunError
-from tabcf.recommend.neighbours import column_of
-from tabcf.recommend.trained import Trained
+from tabcf.recommend.trained import Trained, column_of
 
 __all__ = ["bias_table"]
 

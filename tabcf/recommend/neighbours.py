@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tabcf.contracts.model import ColumnVectors
 from tabcf.errors import DataError, RunError
-from tabcf.recommend.trained import Trained
+from tabcf.recommend.trained import Trained, column_of
 
 __all__ = ["Closeness", "entity_vectors", "similar"]
 
@@ -30,12 +30,6 @@ def entity_vectors(trained: Trained, entity: str) -> Tensor:
     if not isinstance(trained.model, ColumnVectors):
         raise RunError(f"{type(trained.model).__name__} learns no vectors to compare or show")
     return trained.model.column_vectors(column_of(trained, entity)).detach().cpu()
-
-
-def column_of(trained: Trained, entity: str) -> int:
-    """Position of an entity's ids in `x_cat`."""
-    columns = trained.encoder.layout.categorical
-    return next(c for c, column in enumerate(columns) if column.entity == entity)
 
 
 def similar(

@@ -18,7 +18,7 @@ from tabcf.data.sources import Source
 from tabcf.errors import RunError
 from tabcf.losses.loss import Loss
 
-__all__ = ["History", "Past", "Trained", "TrainingEvents", "ranking_value"]
+__all__ = ["History", "Past", "Trained", "TrainingEvents", "column_of", "ranking_value"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,19 @@ class Trained:
             raise RunError(
                 f"{what} needs the entities user and item; missing: {', '.join(missing)}"
             )
+
+
+def column_of(trained: Trained, entity: str) -> int:
+    """Position of an entity's ids in `x_cat`.
+
+    Raises:
+        RunError: The run has no such entity.
+    """
+    for position, column in enumerate(trained.encoder.layout.categorical):
+        if column.entity == entity:
+            return position
+    known = ", ".join(trained.encoder.entities) or "none"
+    raise RunError(f"this run has no entity '{entity}'; known: {known}")
 
 
 def ranking_value(decoded: dict[str, Tensor]) -> Tensor:

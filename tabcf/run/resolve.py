@@ -29,6 +29,9 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
             ]
         )
     default = Component.model_validate(DEFAULT_LOSS[target.kind])
+    if model.lowers is not None:
+        options = registry.resolve("model", spec.model).options
+        default = Component.model_validate(model.lowers(options))
     loss = registry.resolve("loss", spec.loss or default)
     definition: LossDefinition = loss.definition
     if target.kind not in definition.targets:

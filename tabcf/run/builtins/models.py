@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from tabcf.contracts.definitions import ModelDefinition
-from tabcf.contracts.layout import Layout
+from tabcf.contracts.layout import CategoricalColumn, Layout
 from tabcf.contracts.options import ModelOptions
 from tabcf.contracts.target import TargetInfo, TargetKind
 from tabcf.errors import SpecError
@@ -93,11 +93,15 @@ def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
     else:
         widths = [options.widths] * len(names)
     n = len(layout.categorical)
+    own = [
+        _default_width(c) if w is None else w
+        for w, c in zip(widths, layout.categorical, strict=False)
+    ]
     return {
         "cardinalities": [column.cardinality for column in layout.categorical],
         "n_continuous": len(layout.continuous),
         "layers": options.layers,
-        "widths": widths[:n],
+        "widths": own,
         "set_cardinalities": [column.cardinality for column in layout.sets],
         "set_widths": widths[n:],
         "y_range": options.y_range,
@@ -105,6 +109,12 @@ def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
         "embedding_dropout": options.embedding_dropout,
         "batch_norm": options.batch_norm,
     }
+
+
+def _default_width(column: CategoricalColumn) -> int:
+    from tabcf.nn import embedding_width
+
+    return embedding_width(column.n_fitted or column.cardinality)
 
 
 def sides_of(layout: Layout) -> dict[str, Any]:
@@ -170,15 +180,15 @@ def _collab_nn(
         raise SpecError(
             ["model: collab_nn takes only users and items; use embedding_nn for more columns"]
         )
-    n_users, n_items = (column.cardinality for column in layout.categorical)
-    widths = None
+    user, item = layout.categorical
+    widths = (_default_width(user), _default_width(item))
     if options.widths is not None:
         if set(options.widths) != {"user", "item"}:
             raise SpecError(["model.collab_nn.widths: expected the keys user and item"])
         widths = (options.widths["user"], options.widths["item"])
     return CollabNN(
-        n_users,
-        n_items,
+        user.cardinality,
+        item.cardinality,
         widths=widths,
         n_hidden=options.n_hidden,
         y_range=options.y_range,

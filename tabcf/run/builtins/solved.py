@@ -145,6 +145,10 @@ def _solve_ials(model: Any, problem: FitProblem, options: IALSOptions, rng: Gene
     )
 
 
+def _ials_loss(options: IALSOptions) -> dict[str, Any]:
+    return {"implicit_mse": {"unobserved_weight": options.unobserved_weight}}
+
+
 def _solve(model: Any, problem: FitProblem, options: Any, rng: Generator) -> None:
     model.solve(problem)
 
@@ -221,6 +225,7 @@ SOLVED = (
         targets=frozenset({"implicit"}),
         build=_ials,
         solve=_solve_ials,
+        lowers=_ials_loss,
         needs=_USER_ITEM,
         unknown="mean",
         is_single_output=True,

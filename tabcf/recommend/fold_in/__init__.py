@@ -1,0 +1,1 @@
+"""Rows for users and items that came after training, found without training anew."""

@@ -1,0 +1,115 @@
+"""What a ranking model's newcomers are compared with: all of the other side, or a sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from tabcf.contracts.inputs import Inputs, Query
+from tabcf.contracts.model import FactoredScorer, ItemScorer
+from tabcf.data.batches import select, to_device
+from tabcf.losses.whole_matrix import ImplicitMSE
+from tabcf.nn.scoring import score_by_pairs
+from tabcf.recommend.fold_in.pairs import Choices, FactoredPairs, SampledPairs
+from tabcf.recommend.fold_in.rules import Rule, ShareOfUsers, Shares, Squares
+from tabcf.recommend.fold_in.slots import Slots
+from tabcf.recommend.fold_in.solver import Likelihood
+from tabcf.recommend.trained import Trained
+
+__all__ = ["Ranking"]
+
+# Of more than this many others all that were not chosen are sampled too: 20,000 rows of 64 numbers
+# make a step of some 100 MFLOP.
+_MOST_OTHERS = 20_000
+_USERS_AT_ONCE = 64
+
+
+class Ranking:
+    """What a trained ranking model's newcomers are compared with.
+
+    Whatever the model's loss of chosen items, new users are found by the softmax over the
+    catalogue, which losses of sampled items estimate; a loss of the whole matrix is kept.
+
+    Args:
+        trained: The model.
+        side: What the newcomers are.
+    """
+
+    def __init__(self, trained: Trained, side: str) -> None:
+        self._trained = trained
+        self._side = side
+        entities = trained.encoder.entities
+        self._items = entities["item"].row_of_index[1:]
+        self._users = entities["user"].row_of_index[1:]
+
+    def likelihood(self, slots: Slots, own: Inputs, owner: Tensor, other: Tensor) -> Likelihood:
+        """What newcomers' choices say of their rows.
+
+        Args:
+            slots: The model with spare rows.
+            own: The newcomers' own columns.
+            owner: `(M,)` int64: whose choice it is.
+            other: `(M,)` int64: the row of the item, or user; those without training do not count.
+        """
+        rows, share = self._sampled(other)
+        place = np.full(int(max(rows.max(initial=0), other.max() if len(other) else 0)) + 1, -1)
+        place[rows] = np.arange(len(rows))
+        chosen = torch.from_numpy(place)[other]
+        is_trained = chosen >= 0
+        tables, encoder = self._trained.encoder.tables, self._trained.encoder
+        other_side = "item" if self._side == "user" else "user"
+        choices = Choices(
+            self._side,
+            own,
+            select(tables[other_side].inputs, torch.from_numpy(rows)),
+            share,
+            owner[is_trained],
+            chosen[is_trained],
+            encoder.events_with({}, np.zeros(1, dtype=np.int32)),
+        )
+        rule = self._rule(choices, rows, slots.device)
+        model = slots.model
+        if isinstance(model, FactoredScorer) and model.is_linear:
+            return FactoredPairs(slots, choices, rule)
+        rng = Generator().manual_seed(self._trained.seed)
+        return SampledPairs(slots, choices, rule, rng)
+
+    def _sampled(self, chosen: Tensor) -> tuple[np.ndarray, float]:
+        """Rows of the other side, and how many each stands for: all, or a sample of many."""
+        rows = self._items if self._side == "user" else self._users
+        if len(rows) <= _MOST_OTHERS:
+            return rows, 1.0
+        rng = np.random.default_rng(self._trained.seed)
+        drawn = rng.choice(rows, _MOST_OTHERS, replace=False)
+        return np.union1d(drawn, np.intersect1d(chosen.numpy(), rows)), len(rows) / len(drawn)
+
+    def _rule(self, choices: Choices, rows: np.ndarray, device: torch.device) -> Rule:
+        loss = self._trained.loss
+        if isinstance(loss, ImplicitMSE):
+            return Squares(loss.unobserved_weight)
+        if choices.side == "user":
+            return Shares()
+        assert self._trained.past is not None
+        items = select(self._trained.encoder.tables["item"].inputs, torch.from_numpy(self._items))
+        bounds = self._trained.past.positive.bounds
+        n_chosen = torch.from_numpy(np.diff(bounds)[rows]).double()
+        totals = [
+            _log_totals(
+                self._trained.model,
+                choices.query(select(choices.others, part), device),
+                to_device(items, device),
+            )
+            for part in torch.arange(choices.n_others).split(_USERS_AT_ONCE)
+        ]
+        return ShareOfUsers(torch.cat(totals), n_chosen)
+
+
+@torch.no_grad()
+def _log_totals(model: nn.Module, query: Query, items: Inputs) -> Tensor:
+    """`(O,)` float64: the log of the sum over items of exp(score), for each user of the query."""
+    if isinstance(model, ItemScorer):
+        raw = model.score_items(query, items)
+    else:
+        raw = score_by_pairs(model, query, items)
+    return raw[:, :, 0].double().logsumexp(1).cpu()
