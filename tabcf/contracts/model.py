@@ -20,6 +20,7 @@ __all__ = [
     "FactoredScorer",
     "ItemScorer",
     "KnowsBiases",
+    "ReadsHistory",
     "SetRows",
 ]
 
@@ -88,6 +89,18 @@ class FactoredScorer(Protocol):
     def item_factors(self, items: Inputs) -> Tensor: ...
 
     def outputs(self, products: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class ReadsHistory(Protocol):
+    """Scores a user by the items that they had, `query.history`, and by nothing of their own.
+
+    A new user needs no row in such a model.
+    """
+
+    @property
+    def reads_history(self) -> bool:
+        """Always true."""
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ __all__ = [
     "select_bag",
     "shuffled_batches",
     "slice_bag",
+    "stack",
     "to_device",
     "without",
 ]
@@ -58,6 +59,20 @@ def join(*parts: Inputs) -> Inputs:
         torch.cat([part.x_cat for part in parts], 1),
         torch.cat([part.x_cont for part in parts], 1),
         tuple(bag for part in parts for bag in part.x_sets),
+    )
+
+
+def stack(*parts: Inputs) -> Inputs:
+    """Rows of the same columns, one part behind the other; bags without weights."""
+    bags = []
+    for column in zip(*(part.x_sets for part in parts), strict=True):
+        values = torch.cat([bag.values for bag in column])
+        lengths = torch.cat([bag.lengths for bag in column])
+        bags.append(Bag(values, lengths.cumsum(0) - lengths))
+    return Inputs(
+        torch.cat([part.x_cat for part in parts]),
+        torch.cat([part.x_cont for part in parts]),
+        tuple(bags),
     )
 
 

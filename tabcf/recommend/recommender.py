@@ -22,11 +22,11 @@ from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import Trained
 from tabcf.recommend.two_stage import reordered
 
-__all__ = ["recommend"]
+__all__ = ["AskedUsers", "OfferedItems", "offered_items", "recommend"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Users:
+class AskedUsers:
     """Whom to recommend to: their ids to show, their rows (0 unknown) and their columns.
 
     `attributes` are those that came with the request.
@@ -40,7 +40,7 @@ class _Users:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidates:
+class OfferedItems:
     """What may be recommended: ids and labels to show, item rows (0 new), columns and frame."""
 
     ids: list[Any]
@@ -70,10 +70,12 @@ def recommend(
 
     Args:
         trained: The model.
-        users: An id, ids, or a frame of user attributes (an id column is optional there).
+        users: An id, ids, or a frame of user attributes (an id column is optional there); or
+            `AskedUsers` of the model.
         k: Length of each list; shorter where there are fewer candidates.
-        candidates: Ids of items, or a frame of item attributes such as those of new items; all
-            known items by default, those without training events included.
+        candidates: Ids of items, or a frame of item attributes such as those of new items, or
+            `OfferedItems` of the model; all known items by default, those without training events
+            included.
         context: A value by the column that event columns are made from, such as `timestamp`, or
             by the made column itself, such as `daypart`; those not given are taken as unknown.
         exclude_seen: Leave out what a user had in training.
@@ -114,7 +116,7 @@ def recommend(
         if given:
             raise DataError(f"index: it lists all items, so that {given[0]} does not go with it")
     asked = _users(trained, users, is_text=is_text)
-    offered = _candidates(trained, candidates, is_text=is_text)
+    offered = offered_items(trained, candidates, is_text=is_text)
     offered = _allowed(trained, offered, where, deny, is_text=is_text)
     if not offered.ids:
         raise DataError("where: no item is left to recommend")
@@ -155,7 +157,7 @@ def recommend(
 def _retrieved(
     first: Trained,
     users: Any,
-    offered: _Candidates,
+    offered: OfferedItems,
     n: int,
     *,
     exclude_seen: bool,
@@ -196,7 +198,9 @@ def _retrieved(
     ]
 
 
-def _users(trained: Trained, users: Any, *, is_text: bool) -> _Users:
+def _users(trained: Trained, users: Any, *, is_text: bool) -> AskedUsers:
+    if isinstance(users, AskedUsers):
+        return users
     entity = trained.encoder.entities["user"]
     if isinstance(users, pd.DataFrame):
         source = source_of_frame(users, name="users")
@@ -210,7 +214,7 @@ def _users(trained: Trained, users: Any, *, is_text: bool) -> _Users:
             ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
         inputs = select(table.inputs, torch.arange(1, n + 1))
         basis = ["trained" if i else "attributes" for i in table.index[1:].tolist()]
-        return _Users(ids, rows, inputs, basis, source)
+        return AskedUsers(ids, rows, inputs, basis, source)
     ids = _listed(users)
     rows = entity.rows_of_ids(ids, is_text=is_text)
     inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
@@ -221,10 +225,19 @@ def _users(trained: Trained, users: Any, *, is_text: bool) -> _Users:
     ]
     known = entity.ids.values_of(rows)
     shown = [given if value is None else value for given, value in zip(ids, known, strict=True)]
-    return _Users(shown, rows, inputs, basis)
+    return AskedUsers(shown, rows, inputs, basis)
 
 
-def _candidates(trained: Trained, candidates: Any, *, is_text: bool) -> _Candidates:
+def offered_items(
+    trained: Trained, candidates: Any = None, *, is_text: bool = False
+) -> OfferedItems:
+    """What may be recommended: all known items, those with some ids, or those of a frame.
+
+    Raises:
+        DataError: An id is unknown, or a frame has no usable column.
+    """
+    if isinstance(candidates, OfferedItems):
+        return candidates
     entity = trained.encoder.entities["item"]
     if isinstance(candidates, pd.DataFrame):
         source = source_of_frame(candidates, name="candidates")
@@ -239,7 +252,7 @@ def _candidates(trained: Trained, candidates: Any, *, is_text: bool) -> _Candida
         if label in source.frame.columns:
             labels = source.frame[label].astype(str).tolist()
         inputs = select(table.inputs, torch.arange(1, n + 1))
-        return _Candidates(ids, labels, rows, inputs, source)
+        return OfferedItems(ids, labels, rows, inputs, source)
     if candidates is None:
         rows = np.arange(1, len(entity), dtype=np.int32)
     else:
@@ -258,17 +271,17 @@ def _candidates(trained: Trained, candidates: Any, *, is_text: bool) -> _Candida
         labels = [entity.labels[row] for row in rows]
     frame = entity.with_blank_row().frame.iloc[rows].reset_index(drop=True)
     source = Source(frame, "the table of item", is_text=entity.is_text)
-    return _Candidates(entity.ids.values_of(rows), labels, rows, inputs, source)
+    return OfferedItems(entity.ids.values_of(rows), labels, rows, inputs, source)
 
 
 def _allowed(
     trained: Trained,
-    offered: _Candidates,
+    offered: OfferedItems,
     where: str | None,
     deny: Iterable[Any],
     *,
     is_text: bool,
-) -> _Candidates:
+) -> OfferedItems:
     """The candidates that fulfil the conditions and are not denied."""
     denied = _listed(deny)
     if where is None and not denied:
@@ -280,7 +293,7 @@ def _allowed(
         rows = trained.encoder.entities["item"].rows_of_ids(denied, is_text=is_text)
         is_allowed &= ~np.isin(offered.rows, rows[rows > 0])
     kept = np.flatnonzero(is_allowed)
-    return _Candidates(
+    return OfferedItems(
         [offered.ids[i] for i in kept],
         None if offered.labels is None else [offered.labels[i] for i in kept],
         offered.rows[kept],
@@ -326,8 +339,8 @@ def _mapped(bag: Bag, mapping: torch.Tensor) -> Bag:
 
 def _frame(
     trained: Trained,
-    asked: _Users,
-    offered: _Candidates,
+    asked: AskedUsers,
+    offered: OfferedItems,
     lists: Lists,
 ) -> pd.DataFrame:
     """One block's lists, long form."""

@@ -49,6 +49,23 @@ class History:
         values = np.concatenate(parts) if parts else np.zeros(0, np.int32)
         return Bag(torch.from_numpy(values), torch.from_numpy(np.cumsum(lengths) - lengths))
 
+    def with_users(self, owner: np.ndarray, items: np.ndarray, n: int) -> History:
+        """The same with n more users behind the others, who had these items."""
+        more = History.of_pairs(owner + 1, items, n + 1)
+        return History(
+            np.concatenate([self.items, more.items]),
+            np.concatenate([self.bounds, self.bounds[-1] + more.bounds[2:]]),
+        )
+
+    def with_pairs(self, users: np.ndarray, items: np.ndarray) -> History:
+        """The same with further items of known users."""
+        own_users, own_items = self.pairs()
+        return History.of_pairs(
+            np.concatenate([own_users, users]),
+            np.concatenate([own_items, items]),
+            len(self.bounds) - 1,
+        )
+
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and item rows, one pair an entry."""
         users = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
+from tabcf.data.conditions import columns_of, matching
 from tabcf.data.events import is_positive
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
-from tabcf.errors import RunError
+from tabcf.errors import DataError, RunError
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.evaluation.groups import group_metrics
 from tabcf.evaluation.lists import relevant_items
@@ -22,6 +24,8 @@ from tabcf.inspection.biases import bias_table
 from tabcf.inspection.embeddings import embedding_table
 from tabcf.inspection.layers import Summary, summarise
 from tabcf.plugin.registry import Registry
+from tabcf.recommend.fold_in.fold_in import FoldIn
+from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
 from tabcf.recommend.neighbours import Closeness, similar
 from tabcf.recommend.predictor import predict
 from tabcf.recommend.recommender import recommend
@@ -70,6 +74,7 @@ class Run:
         self.mean_targets = dict(mean_targets)
         self.users = users
         self.folder = folder
+        self._fold_ins: dict[str, FoldIn] = {}
 
     def predict(self, data: Any) -> pd.DataFrame:
         """The given rows with the prediction as the last column.
@@ -185,6 +190,61 @@ class Run:
             n_retrieved=n_retrieved,
         )
 
+    def fold_in(
+        self,
+        interactions: Any = None,
+        *,
+        entity: Literal["user", "item"] = "user",
+        attributes: Any = None,
+    ) -> Newcomers:
+        """Users or items that came after training, known by a few events, without training anew.
+
+        A newcomer's row of embeddings and biases is the most probable one given their events and
+        what trained rows are like; nothing else changes, so everyone else's predictions stay the
+        same to the bit. Users of models that score by what they had, such as `ease`, need no row.
+        Whoever was trained already is found anew from their training events and these together.
+
+        Args:
+            interactions: A frame or a path: the ids, and the target unless it is implicit. Without
+                the newcomers' id column all rows are those of one newcomer, `new`. Missing event
+                columns count as unknown.
+            entity: What the newcomers are.
+            attributes: A frame or a path: their attributes by id.
+
+        Returns:
+            The newcomers, with `recommend`, `predict` and `vectors`.
+
+        Raises:
+            DataError: A column is missing or of another type than in training.
+            RunError: The run has no users and items, or its model cannot take newcomers.
+
+        Example:
+            >>> ratings = pd.DataFrame({"item_id": [50, 181], "rating": [5, 4]})
+            >>> run.fold_in(ratings).recommend(k=5)  # doctest: +SKIP
+        """
+        self.trained.require_entities("fold_in")
+        if interactions is None and attributes is None:
+            raise DataError("fold_in: expected interactions, attributes or both")
+        if interactions is None:
+            ids = [e.plan.id for e in self.trained.encoder.entities.values()]
+            columns = [*ids, *self.trained.target.columns]
+            events = Source(pd.DataFrame(columns=columns), "no interactions")
+        else:
+            events = _source(interactions)
+        implicit = self.spec.target.implicit
+        rule = implicit.positive if implicit is not None else None
+        is_positive = np.ones(len(events.frame), dtype=bool)
+        if rule is not None and set(columns_of(rule)) <= set(events.frame.columns):
+            is_positive = matching(events, rule, where="target.implicit.positive")
+        return fold_in(
+            self.trained,
+            entity,
+            self._folding(entity),
+            events,
+            is_positive=is_positive,
+            attributes=None if attributes is None else _source(attributes),
+        )
+
     def similar(
         self, entity: str, id: Any, k: int = 10, *, metric: Closeness = "cosine"
     ) -> pd.DataFrame:
@@ -238,6 +298,14 @@ class Run:
         rows = {self.spec.model.name: self.report.test, **self.report.baselines}
         table = pd.DataFrame.from_dict(rows, orient="index").to_html(float_format="{:.4f}".format)
         return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}"
+
+    def _folding(self, entity: str) -> FoldIn | None:
+        """What finds newcomers' rows; None where the model has none of users."""
+        if entity == "user" and not isinstance(self.trained.model, ColumnRows):
+            return None
+        if entity not in self._fold_ins:
+            self._fold_ins[entity] = FoldIn(self.trained, entity)
+        return self._fold_ins[entity]
 
     def _encode(self, data: Any) -> tuple[Source, np.ndarray, Table]:
         """Rows, which of them count, and those as numbers."""

@@ -57,8 +57,6 @@ class BiasModel(nn.Module):
     """
 
     mean: Tensor
-    user_bias: Tensor
-    item_bias: Tensor
 
     def __init__(
         self,
@@ -74,9 +72,11 @@ class BiasModel(nn.Module):
         self._damping = damping_user, damping_item
         self._sweeps = sweeps
         self.register_buffer("mean", torch.zeros(1))
-        for side, position in (("user", self._user), ("item", self._item)):
-            size = layout.categorical[position].cardinality
-            self.register_buffer(f"{side}_bias", torch.zeros(size))
+        n_users, n_items = (
+            layout.categorical[position].cardinality for position in (self._user, self._item)
+        )
+        self.user_bias = nn.Parameter(torch.zeros(n_users), requires_grad=False)
+        self.item_bias = nn.Parameter(torch.zeros(n_items), requires_grad=False)
 
     def solve(self, problem: FitProblem) -> None:
         """Alternate between the items' biases and the users'."""
@@ -103,6 +103,14 @@ class BiasModel(nn.Module):
 
     def column_bias(self, column: int) -> Tensor:
         """`(n,)`: the biases of the user or the item column."""
+        return self._biases(column)
+
+    def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
+        """The biases of the user or the item column."""
+        bias = self._biases(column)
+        return [(bias, slice(0, len(bias)))]
+
+    def _biases(self, column: int) -> nn.Parameter:
         return {self._user: self.user_bias, self._item: self.item_bias}[column]
 
 
@@ -175,6 +183,11 @@ class EASE(nn.Module):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
     ) -> Tensor:
         raise TrainingError(f"{self._name} ranks items; it predicts nothing for a single event")
+
+    @property
+    def reads_history(self) -> bool:
+        """Always true: a user is the items that they had."""
+        return True
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, 1)`: sums over the users' past items; zero for a user without any."""

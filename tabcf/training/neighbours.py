@@ -62,6 +62,11 @@ class ItemKNN(nn.Module):
     ) -> Tensor:
         raise TrainingError("item_knn ranks items; it predicts nothing for a single event")
 
+    @property
+    def reads_history(self) -> bool:
+        """Always true: a user is the items that they had."""
+        return True
+
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, N, 1)`; zero for a user without past items, or for an item far from them."""
         if query.history is None:

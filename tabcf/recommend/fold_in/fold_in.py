@@ -6,11 +6,12 @@ Dimension letters: n newcomers, M events, P numbers of a row.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from tabcf.contracts.table import Table
 from tabcf.data.batches import gather, select
@@ -86,6 +87,14 @@ class FoldIn:
             found = solve(likelihood, self.prior, mean[own])
             mean[own], covariance[own] = found
         return Posterior(mean, covariance)
+
+    @contextmanager
+    def holding(self, values: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        """A model that has the given rows `(n, P)` for the block, and their indices `(n,)`."""
+        if len(values) > len(self.slots):
+            self.slots = Slots(self.trained, self.entity, len(values))
+        with self.slots.holding(values) as index:
+            yield self.slots.model, index
 
     def _likelihood(
         self, table: Table, rows: Tensor, events: Tensor, places: Tensor, noise: float
