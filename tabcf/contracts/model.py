@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tabcf.contracts.inputs import Inputs, Query
 
 __all__ = [
+    "AdditiveScorer",
     "CandidateScorer",
     "ColumnBiases",
     "ColumnRows",
@@ -101,6 +102,21 @@ class ReadsHistory(Protocol):
     @property
     def reads_history(self) -> bool:
         """Always true."""
+
+
+@runtime_checkable
+class AdditiveScorer(Protocol):
+    """Splits its score, before any range, into terms that add up to it.
+
+    Each term goes with the positions of one or two columns: categorical ones first, then continuous
+    and set ones, counted on: `(0,)` is the bias of the first column, `(0, 1)` the product of the
+    first two.
+
+    Shape:
+        Each term: `(B,)`.
+    """
+
+    def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]: ...
 
 
 @runtime_checkable

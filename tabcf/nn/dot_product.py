@@ -6,6 +6,7 @@ D factors.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -178,6 +179,12 @@ class DotProduct(nn.Module):
         """What products of these vectors come to: themselves, or within the range."""
         return in_range(products, self.y_range)
 
+    def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]:
+        """The products of all pairs of columns' vectors, each `(B,)`: together the score."""
+        vectors = self._column_vectors(inputs)
+        pairs = itertools.combinations(range(len(vectors)), 2)
+        return [((a, b), (vectors[a] * vectors[b]).sum(1)) for a, b in pairs]
+
     def user_vectors(self, query: Query) -> Tensor:
         """`(B, D)`: the sum of a user's and an event's columns' vectors."""
         return self._query_terms(query).vector
@@ -201,6 +208,16 @@ class DotProduct(nn.Module):
     def column_vectors(self, column: int) -> Tensor:
         """`(n, D)`: a view of a categorical column's factors."""
         return self.factors[self._rows(column)]
+
+    def _column_vectors(self, inputs: Inputs) -> list[Tensor]:
+        """`(B, D)` of each column: categorical, continuous and set ones."""
+        rows = inputs.x_cat + self._starts
+        found = list(F.embedding(rows, self.factors).unbind(1))
+        found += [
+            x[:, None] * v for x, v in zip(inputs.x_cont.T, self.continuous_factors, strict=True)
+        ]
+        pairs = zip(inputs.x_sets, self.set_factors, strict=True)
+        return found + [pooled(bag, table, norm=self.set_norm) for bag, table in pairs]
 
     def _plain(self, rows: Tensor) -> Tensor:
         """`(B, 1)` from `(B, 2)` rows of the table."""
@@ -320,6 +337,14 @@ class DotProductBias(DotProduct):
     def column_bias(self, column: int) -> Tensor:
         """`(n,)`: a view of a categorical column's biases."""
         return self.biases[self._rows(column)].squeeze(1)
+
+    def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]:
+        """The columns' biases, then the products of all pairs of vectors, each `(B,)`."""
+        biases = list(F.embedding(inputs.x_cat + self._starts, self.biases).squeeze(2).unbind(1))
+        biases += list((inputs.x_cont * self.continuous_weights).unbind(1))
+        for bag, table in zip(inputs.x_sets, self.set_biases, strict=True):
+            biases.append(pooled(bag, table, norm=self.set_norm).squeeze(1))
+        return [((c,), bias) for c, bias in enumerate(biases)] + super().terms(inputs)
 
     def bias_parameters(self) -> list[nn.Parameter]:
         """Biases, which weight decay leaves alone by default."""

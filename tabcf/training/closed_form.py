@@ -110,6 +110,15 @@ class BiasModel(nn.Module):
         bias = self._biases(column)
         return [(bias, slice(0, len(bias)))]
 
+    def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]:
+        """The mean, which goes with no column, and the two biases, each `(B,)`."""
+        x_cat = inputs.x_cat
+        return [
+            ((), self.mean.expand(len(x_cat))),
+            ((self._user,), self.user_bias[x_cat[:, self._user]]),
+            ((self._item,), self.item_bias[x_cat[:, self._item]]),
+        ]
+
     def _biases(self, column: int) -> nn.Parameter:
         return {self._user: self.user_bias, self._item: self.item_bias}[column]
 
