@@ -20,7 +20,8 @@ from tabcf.metrics.lists import (
     precision_at_k,
     recall_at_k,
 )
-from tabcf.metrics.ranking import rank_items
+from tabcf.metrics.ranking import rank_items, rank_relevant
+from tabcf.metrics.ranks import list_auc
 from tabcf.metrics.regression import mae, rmse
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "diversity_at_k",
     "gini_at_k",
     "hit_rate_at_k",
+    "list_auc",
     "log_loss",
     "mae",
     "map_at_k",
@@ -40,6 +42,7 @@ __all__ = [
     "popularity_at_k",
     "precision_at_k",
     "rank_items",
+    "rank_relevant",
     "recall_at_k",
     "rmse",
     "serendipity_at_k",
