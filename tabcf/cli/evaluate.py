@@ -30,7 +30,7 @@ def command(run: str, data: str | None, groups: bool, style: str | None) -> None
             show_frame(loaded.evaluate_groups(source), style)
         else:
             show_metrics({loaded.spec.model.name: loaded.evaluate(source)}, style)
-        if any(metric.k is not None for metric in loaded.metrics):
+        if any(metric.definition.is_ranking for metric in loaded.metrics):
             _state_users(*loaded.count_users(source))
         return
     report = loaded.report

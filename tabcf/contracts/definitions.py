@@ -132,8 +132,12 @@ class MetricDefinition(Definition):
     `predictions`: `compute(prediction, truth)` gives one number. `hits`:
     `compute(hits, n_relevant)` gets `(U, K)` booleans and `(U,)` counts and returns one number per
     user. `lists`: `compute(lists)` gets `RankedLists` and returns one number per user, NaN where
-    there is nothing to say, or one for all lists together. The options of the last two have a `k`,
-    and `is_ranking` holds for both; given alone it means `hits`.
+    there is nothing to say, or one for all lists together. `ranks`: `compute(ranks, n_candidates)`
+    gets a bag of U rows, where a user's relevant items stand among all of the catalogue that the
+    user has not had, and `(U,)` counts of these; from 1 for the best, items of equal score sharing
+    the mean of their ranks. It returns one number per user, or NaN. The options of `hits` and
+    `lists` have a `k`, and `is_ranking` holds for all but `predictions`; given alone it means
+    `hits`.
 
     `reads` names what a prediction must have beyond a loss's usual one, such as `probabilities`
     of a rating's levels.
@@ -141,7 +145,7 @@ class MetricDefinition(Definition):
 
     targets: frozenset[TargetKind]
     build: Callable[[TargetInfo, Any], Callable[..., Tensor]]
-    needs: Literal["predictions", "hits", "lists"] = "predictions"
+    needs: Literal["predictions", "hits", "lists", "ranks"] = "predictions"
     is_ranking: bool = False
     is_higher_better: bool = False
     reads: str | None = None

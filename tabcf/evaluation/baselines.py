@@ -49,7 +49,7 @@ def baseline_metrics(
 
 def _says_something(metric: Metric, model: _Baseline) -> bool:
     """The mean orders nothing, and no baseline gives more than its usual prediction."""
-    orders = metric.k is not None and isinstance(model, MeanModel)
+    orders = metric.definition.is_ranking and isinstance(model, MeanModel)
     return not orders and metric.definition.reads is None
 
 

@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric ready to use; `k` is the length of list that a ranking metric looks at."""
+    """A metric ready to use; `k` is the length of list that it looks at, None for no list."""
 
     name: str
     definition: MetricDefinition
@@ -61,20 +61,26 @@ def evaluate(
         seen: What each user had before and must not be offered again, for ranking metrics.
         ranked: What `rank_for` gives for the same, where it is there already.
     """
-    values = prediction_metrics(trained, table, [m for m in metrics if m.k is None])
+    of_predictions = [m for m in metrics if not m.definition.is_ranking]
+    values = prediction_metrics(trained, table, of_predictions)
     if ranked is None:
         ranked = rank_for(trained, table, metrics, seen=seen)
     if ranked is not None:
-        values |= ranking_metrics(trained, ranked, [m for m in metrics if m.k is not None])
+        of_rankings = [m for m in metrics if m.definition.is_ranking]
+        values |= ranking_metrics(trained, ranked, of_rankings)
     return {metric.name: values[metric.name] for metric in metrics}
 
 
 def rank_for(
     trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
 ) -> RankedUsers | None:
-    """Lists as long as the metrics need; None where none of them is a ranking metric."""
-    k = max((metric.k or 0 for metric in metrics), default=0)
-    return rank_users(trained, table, k=k, seen=seen) if k else None
+    """Lists as long as the metrics need, and ranks if they do; None without a ranking metric."""
+    ranking = [metric for metric in metrics if metric.definition.is_ranking]
+    if not ranking:
+        return None
+    k = max(metric.k or 1 for metric in ranking)
+    with_ranks = any(metric.definition.needs == "ranks" for metric in ranking)
+    return rank_users(trained, table, k=k, seen=seen, with_ranks=with_ranks)
 
 
 def prediction_metrics(
@@ -101,16 +107,17 @@ def true_values(trained: Trained, target: Tensor) -> Tensor:
 def ranking_metrics(
     trained: Trained, ranked: RankedUsers, metrics: Sequence[Metric]
 ) -> dict[str, float]:
-    """Metrics of lists, averaged over users with equal weights; NaN without users."""
+    """Ranking metrics, averaged over users with equal weights; NaN without users."""
     if not len(ranked.users):
         return {metric.name: float("nan") for metric in metrics}
     values = list_values(trained, ranked, metrics)
-    # A metric of lists says nothing of an empty one; one of hits does of every user here.
+    # A metric of hits has to say something of every user here; one of lists says nothing of an
+    # empty list, and one of ranks nothing of a user for whom every candidate is relevant.
     return {
         metric.name: float(
-            values[metric.name].nanmean()
-            if metric.definition.needs == "lists"
-            else values[metric.name].mean()
+            values[metric.name].mean()
+            if metric.definition.needs == "hits"
+            else values[metric.name].nanmean()
         )
         for metric in metrics
     }
@@ -127,6 +134,9 @@ def list_values(
             lists = lists or _ranked_lists(trained, ranked)
             own = replace(lists, items=ranked.items[:, : metric.k])
             values[metric.name] = metric.compute(own)
+        elif metric.definition.needs == "ranks":
+            assert ranked.ranks is not None
+            values[metric.name] = metric.compute(ranked.ranks, ranked.n_candidates)
         else:
             values[metric.name] = metric.compute(ranked.hits[:, : metric.k], ranked.n_relevant)
     return values

@@ -1,11 +1,11 @@
-"""Each user's list, and which of its places are hits.
+"""Each user's list, which of its places are hits, and where all that is relevant stands.
 
 Dimension letters: U users, K places, I items.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from tabcf.contracts.inputs import Bag
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select, slice_bag
 from tabcf.data.values import sets
-from tabcf.metrics.ranking import rank_items
+from tabcf.metrics.ranking import rank_items, rank_relevant
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.trained import History, Trained
 
@@ -39,34 +39,43 @@ class RankedUsers:
             place.
         hits: `(U, K)` booleans, whether the item at each place is relevant.
         n_relevant: `(U,)` int64, how many relevant items the user has in the whole catalogue.
+        ranks: Where each of these stands in the whole catalogue less what the user has seen, as
+            `rank_relevant` has it, a bag of U rows; None if that was not asked for.
+        n_candidates: `(U,)` int64, how many items each user's ranks are among; None likewise.
     """
 
     users: np.ndarray
     items: Tensor
     hits: Tensor
     n_relevant: Tensor
+    ranks: Bag | None = None
+    n_candidates: Tensor | None = None
 
 
 def rank_users(
-    trained: Trained, table: Table, *, k: int, seen: History | None = None
+    trained: Trained,
+    table: Table,
+    *,
+    k: int,
+    seen: History | None = None,
+    with_ranks: bool = False,
 ) -> RankedUsers:
     """Rank the whole catalogue, less what they have seen, for each user with something to find.
 
     Every item that is known, in training or from the item table, is a candidate; a user's
     relevant items are those of their rows in `table`, less what they have seen. Ties are broken
-    at random with the run's seed.
+    at random with the run's seed. Some users are scored at a time, and of their scores only the
+    first k places stay and, with `with_ranks`, one number for each relevant item.
     """
     users, relevant = relevant_items(table, seen)
     if not len(users):
-        return RankedUsers(
-            users,
-            torch.zeros(0, k, dtype=torch.int64),
-            torch.zeros(0, k, dtype=torch.bool),
-            torch.zeros(0, dtype=torch.int64),
-        )
+        none = torch.zeros(0, dtype=torch.int64)
+        places = none.reshape(0, k)
+        return RankedUsers(users, places, places.bool(), none, Bag(none.double(), none), none)
     encoder = trained.encoder
     user_inputs = select(encoder.tables["user"].inputs, torch.from_numpy(users))
     items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
+    wanted = _columns(relevant, users)
     excluded = None if seen is None else _columns(seen, users)
     history = None
     if trained.past is not None:
@@ -74,21 +83,29 @@ def rank_users(
         history = Bag(encoder.tables["item"].index[rows.values.long()], rows.offsets)
     rng = Generator().manual_seed(trained.seed)
     n_items = len(items.x_cat)
-    lists, hits, n_relevant = [], [], []
+    lists, hits, ranks, n_candidates = [], [], [], []
     blocks = score_blocks(
         trained, user_inputs, encoder.events_with({}, users), items, history=history
     )
     for block, scores in blocks:
         left_out = None if excluded is None else slice_bag(excluded, block.start, block.stop)
-        ranked = rank_items(scores, left_out, k, rng)
+        to_find = slice_bag(wanted, block.start, block.stop)
+        listed = rank_items(scores, left_out, k, rng)
         is_relevant = torch.zeros(len(scores), n_items + 1, dtype=torch.bool)
-        bag = relevant.of_users(users[block])
-        is_relevant[bag.row_of_value, bag.values.long() - 1] = True
-        lists.append(ranked)
+        is_relevant[to_find.row_of_value, to_find.values] = True
+        lists.append(listed)
         # Column -1, an empty place in a short list, reads the last column, which is never true.
-        hits.append(is_relevant.gather(1, ranked % (n_items + 1)))
-        n_relevant.append(is_relevant.sum(1))
-    return RankedUsers(users, torch.cat(lists), torch.cat(hits), torch.cat(n_relevant))
+        hits.append(is_relevant.gather(1, listed % (n_items + 1)))
+        if with_ranks:
+            found, n_left = rank_relevant(scores, left_out, to_find)
+            ranks.append(found.values)
+            n_candidates.append(n_left)
+    ranked = RankedUsers(users, torch.cat(lists), torch.cat(hits), wanted.lengths)
+    if not with_ranks:
+        return ranked
+    return replace(
+        ranked, ranks=Bag(torch.cat(ranks), wanted.offsets), n_candidates=torch.cat(n_candidates)
+    )
 
 
 def training_counts(trained: Trained) -> tuple[Tensor, int]:

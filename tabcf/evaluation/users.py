@@ -60,7 +60,7 @@ def user_metrics(
     frame[N_TRAIN] = entity.n_events[row_of_user]
     frame[N_ROWS] = n_rows
     if ranked is not None:
-        ranking = [metric for metric in metrics if metric.k is not None]
+        ranking = [metric for metric in metrics if metric.definition.is_ranking]
         user_of_row = np.full(len(entity), -1)
         user_of_row[row_of_user] = np.arange(len(users))
         chosen = user_of_row[ranked.users]

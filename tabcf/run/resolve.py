@@ -62,7 +62,7 @@ def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple
             raise SpecError(
                 [f"metrics: {definition.name} says nothing about a target of kind '{target.kind}'"]
             )
-        k = options.k if definition.is_ranking else None
+        k = options.k if definition.needs in ("hits", "lists") else None
         name = definition.name if k is None else f"{definition.name}@{k}"
         metrics.append(Metric(name, definition, definition.build(target, options), k))
     return tuple(metrics)

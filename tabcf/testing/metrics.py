@@ -25,7 +25,7 @@ _N_ROWS = 60
 class MetricContract:
     """Subclass it with a `definition` and, where they are needed, `options` as in YAML.
 
-    `bounds` are the lowest and highest number that a metric of hits gives a user.
+    `bounds` are the lowest and highest number that a metric of hits or ranks gives a user.
     """
 
     definition: ClassVar[MetricDefinition]
@@ -88,6 +88,37 @@ class MetricContract:
             none = self._of_hits(torch.zeros_like(hits), n_relevant)
             is_better = best > none if self.definition.is_higher_better else best < none
             assert is_better.all(), f"{self._name()}: {best} with all hits, {none} with none"
+
+    def test_ranks_have_one_number_a_user(self) -> None:
+        for ranks, n_candidates in self._ranks():
+            values = self._of_ranks(ranks, n_candidates)
+            is_shape_right = values.shape == n_candidates.shape
+            assert is_shape_right, f"{self._name('ranks')}: shape {tuple(values.shape)}"
+            assert torch.isfinite(values).all(), f"{self._name('ranks')}: {values}"
+            low, high = self.bounds
+            is_within = bool(((values >= low) & (values <= high + 1e-6)).all())
+            assert is_within, f"{self._name('ranks')}: outside of {self.bounds}: {values}"
+
+    def test_the_order_of_ranks_says_nothing(self) -> None:
+        for ranks, n_candidates in self._ranks():
+            one = self._of_ranks(ranks, n_candidates)
+            order = torch.randperm(len(n_candidates), generator=_rng(1))
+            two = self._of_ranks(select_bag(ranks, order), n_candidates[order])
+            assert torch.allclose(one[order], two), f"{self._name('ranks')}: of other users"
+            by_rank = ranks.values.argsort(descending=True)
+            falling = by_rank[ranks.row_of_value[by_rank].argsort(stable=True)]
+            other = self._of_ranks(ranks._replace(values=ranks.values[falling]), n_candidates)
+            assert torch.allclose(one, other), f"{self._name('ranks')}: of one user"
+
+    def test_first_ranks_are_better_than_last(self) -> None:
+        for ranks, n_candidates in self._ranks():
+            rows = ranks.row_of_value
+            first = torch.arange(len(rows)) - ranks.offsets[rows] + 1.0
+            last = n_candidates[rows] + 1 - first
+            best = self._of_ranks(ranks._replace(values=first.double()), n_candidates)
+            worst = self._of_ranks(ranks._replace(values=last.double()), n_candidates)
+            is_better = best > worst if self.definition.is_higher_better else best < worst
+            assert is_better.all(), f"{self._name('ranks')}: {best} if first, {worst} if last"
 
     def test_lists_have_one_number_each_or_one_together(self) -> None:
         for lists in self._lists():
@@ -153,6 +184,22 @@ class MetricContract:
     def _of_hits(self, hits: Tensor, n_relevant: Tensor) -> Tensor:
         kind = min(self.definition.targets)
         result: Tensor = self._compute(kind)(hits, n_relevant)
+        return result
+
+    def _ranks(self) -> list[tuple[Bag, Tensor]]:
+        if self.definition.needs != "ranks":
+            return []
+        rng = _rng(0)
+        lengths = torch.randint(1, 6, (20,), generator=rng)
+        n_candidates = torch.randint(30, 40, (20,), generator=rng)
+        drawn = [torch.randperm(29, generator=rng)[:length] + 1.0 for length in lengths]
+        # Some rank is shared: an item that is not relevant has the same score.
+        values = torch.cat(drawn).double()
+        values[::3] += 0.5
+        return [(Bag(values, lengths.cumsum(0) - lengths), n_candidates)]
+
+    def _of_ranks(self, ranks: Bag, n_candidates: Tensor) -> Tensor:
+        result: Tensor = self._compute(min(self.definition.targets))(ranks, n_candidates)
         return result
 
     def _lists(self) -> list[RankedLists]:

@@ -77,6 +77,12 @@ def _of_hits(name: str) -> Callable[[TargetInfo, Any], Any]:
     return build
 
 
+def _list_auc(target: TargetInfo, options: NoOptions) -> Any:
+    from tabcf.metrics import list_auc
+
+    return list_auc
+
+
 def _coverage(lists: RankedLists) -> Tensor:
     from tabcf.metrics import coverage_at_k
 
@@ -182,6 +188,18 @@ METRICS = (
     _ranking("hit_rate", "Share of users with at least one relevant item in the list."),
     _ranking("mrr", "One over the rank of the first relevant item."),
     _ranking("map", "Mean over relevant items of the precision at their rank."),
+    MetricDefinition(
+        name="list_auc",
+        options=NoOptions,
+        summary=(
+            "Share of a user's pairs of a relevant and another item, over the whole catalogue, "
+            "that are in the right order; 0.5 at random."
+        ),
+        targets=_RANKED,
+        build=_list_auc,
+        needs="ranks",
+        is_higher_better=True,
+    ),
     _lists(
         "coverage", _coverage, "Share of the catalogue that is in any list.", is_higher_better=True
     ),

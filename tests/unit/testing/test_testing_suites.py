@@ -22,6 +22,7 @@ from tabcf.contracts.definitions import (
     ModelDefinition,
     RankedLists,
 )
+from tabcf.contracts.inputs import Bag
 from tabcf.contracts.options import FromColumn, NoOptions
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import PluginError, SpecError
@@ -152,6 +153,11 @@ def _listed(lists: RankedLists) -> Tensor:
     return (lists.items >= 0).double().sum(1)
 
 
+def _first_rank(ranks: Bag) -> Tensor:
+    """Of whichever item stands first in the bag."""
+    return ranks.values[ranks.offsets]
+
+
 BAD_METRICS = [
     (metric(lambda p, t: _error(p, t) / 0), "it_is_a_finite_number"),
     (metric(_error, is_higher_better=True), "all_right_is_better_than_all_mixed_up"),
@@ -177,11 +183,21 @@ BAD_METRICS = [
         "the_numbering_of_items_says_nothing",
     ),
     (metric(lambda x: _listed(x).mean(), needs="lists"), "an_empty_list_is_no_trouble"),
+    (metric(lambda r, n: n.sum() / 40, needs="ranks"), "ranks_have_one_number_a_user"),
+    (metric(lambda r, n: n / 0, needs="ranks"), "ranks_have_one_number_a_user"),
+    (metric(lambda r, n: _first_rank(r), needs="ranks"), "ranks_have_one_number_a_user"),
+    (metric(lambda r, n: n.cumsum(0), needs="ranks"), "the_order_of_ranks_says_nothing"),
+    (metric(lambda r, n: _first_rank(r), needs="ranks"), "the_order_of_ranks_says_nothing"),
+    (
+        metric(lambda r, n: _first_rank(r), needs="ranks", is_higher_better=True),
+        "first_ranks_are_better_than_last",
+    ),
+    (metric(lambda r, n: n, needs="ranks"), "first_ranks_are_better_than_last"),
 ]
 
 
-@pytest.mark.parametrize("needs", ["predictions", "hits", "lists"])
-def test_a_metric_of_lists_or_hits_is_a_ranking_metric(needs: str) -> None:
+@pytest.mark.parametrize("needs", ["predictions", "hits", "lists", "ranks"])
+def test_whatever_is_not_of_predictions_is_a_ranking_metric(needs: str) -> None:
     definition = metric(_hits, needs=needs).definition
     assert definition.needs == needs
     assert definition.is_ranking == (needs != "predictions")
