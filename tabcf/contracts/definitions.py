@@ -107,7 +107,7 @@ class LossDefinition(Definition):
 
 @dataclass(frozen=True, slots=True)
 class RankedLists:
-    """What a metric of lists sees: all users' lists, and how popular each item was in training.
+    """What a metric of lists sees: all users' lists, and what they are compared with.
 
     Attributes:
         items: `(U, K)` int64, the item column at each place, -1 where a short list is empty.
@@ -116,6 +116,9 @@ class RankedLists:
         history: The item columns that each user had in training, a bag of U rows.
         attributes: Gives `(I, A)` zeros and ones: which values of a column of the item's table
             each item has, such as its genres.
+        hits: `(U, K)` booleans, whether the item at each place is relevant.
+        obvious: Gives `(U, k)` for a k: what a list of the most popular items in training would
+            have held for each user, -1 where it is short.
     """
 
     items: Tensor
@@ -123,6 +126,8 @@ class RankedLists:
     n_users: int
     history: Bag | None = None
     attributes: Callable[[str], Tensor] | None = None
+    hits: Tensor | None = None
+    obvious: Callable[[int], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from tabcf.contracts.table import Table
 from tabcf.evaluation.lists import (
     RankedUsers,
     item_attributes,
+    popular_lists,
     rank_users,
     training_counts,
     training_history,
@@ -132,7 +133,7 @@ def list_values(
     for metric in metrics:
         if metric.definition.needs == "lists":
             lists = lists or _ranked_lists(trained, ranked)
-            own = replace(lists, items=ranked.items[:, : metric.k])
+            own = replace(lists, items=ranked.items[:, : metric.k], hits=ranked.hits[:, : metric.k])
             values[metric.name] = metric.compute(own)
         elif metric.definition.needs == "ranks":
             assert ranked.ranks is not None
@@ -151,6 +152,7 @@ def _ranked_lists(trained: Trained, ranked: RankedUsers) -> RankedLists:
         n_users,
         history=training_history(trained, ranked.users),
         attributes=partial(item_attributes, trained),
+        obvious=partial(popular_lists, trained, ranked),
     )
 
 

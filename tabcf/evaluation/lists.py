@@ -5,7 +5,7 @@ Dimension letters: U users, K places, I items.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,11 +22,16 @@ from tabcf.recommend.trained import History, Trained
 __all__ = [
     "RankedUsers",
     "item_attributes",
+    "popular_lists",
     "rank_users",
     "relevant_items",
     "training_counts",
     "training_history",
 ]
+
+
+# Numbers of a block of users × items: 2 MB.
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,10 @@ class RankedUsers:
             place.
         hits: `(U, K)` booleans, whether the item at each place is relevant.
         n_relevant: `(U,)` int64, how many relevant items the user has in the whole catalogue.
-        ranks: Where each of these stands in the whole catalogue less what the user has seen, as
-            `rank_relevant` has it, a bag of U rows; None if that was not asked for.
+        seen: The item columns that are left out of each user's list, a bag of U rows; None if
+            nothing is.
+        ranks: Where each relevant item stands in the whole catalogue less what the user has seen,
+            as `rank_relevant` has it, a bag of U rows; None if that was not asked for.
         n_candidates: `(U,)` int64, how many items each user's ranks are among; None likewise.
     """
 
@@ -48,6 +55,7 @@ class RankedUsers:
     items: Tensor
     hits: Tensor
     n_relevant: Tensor
+    seen: Bag | None = None
     ranks: Bag | None = None
     n_candidates: Tensor | None = None
 
@@ -71,7 +79,8 @@ def rank_users(
     if not len(users):
         none = torch.zeros(0, dtype=torch.int64)
         places = none.reshape(0, k)
-        return RankedUsers(users, places, places.bool(), none, Bag(none.double(), none), none)
+        no_ranks = Bag(none.double(), none)
+        return RankedUsers(users, places, places.bool(), none, None, no_ranks, none)
     encoder = trained.encoder
     user_inputs = select(encoder.tables["user"].inputs, torch.from_numpy(users))
     items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
@@ -100,11 +109,14 @@ def rank_users(
             found, n_left = rank_relevant(scores, left_out, to_find)
             ranks.append(found.values)
             n_candidates.append(n_left)
-    ranked = RankedUsers(users, torch.cat(lists), torch.cat(hits), wanted.lengths)
-    if not with_ranks:
-        return ranked
-    return replace(
-        ranked, ranks=Bag(torch.cat(ranks), wanted.offsets), n_candidates=torch.cat(n_candidates)
+    return RankedUsers(
+        users,
+        torch.cat(lists),
+        torch.cat(hits),
+        wanted.lengths,
+        excluded,
+        Bag(torch.cat(ranks), wanted.offsets) if with_ranks else None,
+        torch.cat(n_candidates) if with_ranks else None,
     )
 
 
@@ -114,6 +126,24 @@ def training_counts(trained: Trained) -> tuple[Tensor, int]:
     had = trained.past.positive
     counts = np.bincount(had.items, minlength=len(trained.encoder.tables["item"]))
     return torch.from_numpy(counts[1:]), int((np.diff(had.bounds) > 0).sum())
+
+
+def popular_lists(trained: Trained, ranked: RankedUsers, k: int) -> Tensor:
+    """`(U, k)`: the same users' lists if items were ranked by their users in training.
+
+    What is left out of a user's list is left out here too, and ties are broken in the same way.
+    """
+    counts, _ = training_counts(trained)
+    rng = Generator().manual_seed(trained.seed)
+    n_users = len(ranked.users)
+    lists = [torch.zeros(0, k, dtype=torch.int64)]
+    step = max(_BLOCK // len(counts), 1)
+    for start in range(0, n_users, step):
+        stop = min(start + step, n_users)
+        left_out = None if ranked.seen is None else slice_bag(ranked.seen, start, stop)
+        scores = counts.double().expand(stop - start, -1)
+        lists.append(rank_items(scores, left_out, k, rng))
+    return torch.cat(lists)
 
 
 def training_history(trained: Trained, users: np.ndarray) -> Bag:

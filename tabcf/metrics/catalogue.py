@@ -141,10 +141,11 @@ def diversity_at_k(lists: Tensor, vectors: Tensor) -> Tensor:
 def serendipity_at_k(lists: Tensor, hits: Tensor, obvious: Tensor) -> Tensor:
     """Share of the K places with a hit that an obvious recommender would not have listed.
 
-    Ge, Delgado-Battenfeld and Jannach (2010), after Murakami et al. (2008): items that a primitive
-    recommender lists too are expected, and what is relevant among the others is serendipitous.
-    The primitive one here lists the most popular items that the user has not had. Over all K
-    places, so that precision@k is the upper bound.
+    |(R - P) ∩ relevant| / K, with the list R and what a primitive recommender lists, P (Ge,
+    Delgado-Battenfeld and Jannach, 2010, after Murakami et al., 2008): what that one lists too is
+    expected, and what is relevant among the others is serendipitous. The metric `serendipity`
+    takes for P the most popular items that the user has not had. Over all K places, so that
+    precision@k is the upper bound.
 
     Args:
         lists: `(U, K)`.

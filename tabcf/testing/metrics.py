@@ -131,35 +131,47 @@ class MetricContract:
         for lists in self._lists():
             order = torch.randperm(len(lists.items), generator=_rng(1))
             one = self._of_lists(lists)
-            assert lists.history is not None
-            history = select_bag(lists.history, order)
-            two = self._of_lists(replace(lists, items=lists.items[order], history=history))
+            assert lists.history is not None and lists.hits is not None
+            other = replace(
+                lists,
+                items=lists.items[order],
+                history=select_bag(lists.history, order),
+                hits=lists.hits[order],
+                obvious=_changed(lists.obvious, partial(_reordered, order)),
+            )
+            two = self._of_lists(other)
             assert torch.allclose(one[order] if one.ndim else one, two), self._name()
 
     def test_the_numbering_of_items_says_nothing(self) -> None:
         for lists in self._lists():
             item_at = torch.randperm(len(lists.counts), generator=_rng(1))
-            items = torch.where(lists.items >= 0, item_at.argsort()[lists.items], -1)
-            history, attributes = lists.history, lists.attributes
-            assert history is not None and attributes is not None
+            renumbered = partial(_renumbered, item_at.argsort())
+            history = lists.history
+            assert history is not None
             moved = RankedLists(
-                items,
+                renumbered(lists.items),
                 lists.counts[item_at],
                 lists.n_users,
-                Bag(item_at.argsort()[history.values], history.offsets),
-                partial(_renumbered, attributes, item_at),
+                history._replace(values=renumbered(history.values)),
+                _changed(lists.attributes, partial(_reordered, item_at)),
+                lists.hits,
+                _changed(lists.obvious, renumbered),
             )
             assert torch.allclose(self._of_lists(lists), self._of_lists(moved)), self._name()
 
     def test_an_empty_list_is_no_trouble(self) -> None:
         for lists in self._lists():
-            items = torch.cat([lists.items, torch.full_like(lists.items[:1], -1)])
-            history = lists.history
-            assert history is not None
+            history, hits = lists.history, lists.hits
+            assert history is not None and hits is not None
             end = history.offsets.new_tensor([len(history.values)])
-            longer = Bag(history.values, torch.cat([history.offsets, end]))
-            one = self._of_lists(lists)
-            two = self._of_lists(replace(lists, items=items, history=longer))
+            longer = replace(
+                lists,
+                items=_and_empty(lists.items),
+                history=Bag(history.values, torch.cat([history.offsets, end])),
+                hits=torch.cat([hits, torch.zeros_like(hits[:1])]),
+                obvious=_changed(lists.obvious, _and_empty),
+            )
+            one, two = self._of_lists(lists), self._of_lists(longer)
             assert torch.allclose(one, two[:-1] if two.ndim else two), self._name()
 
     def _kinds(self) -> list[TargetKind]:
@@ -217,7 +229,19 @@ class MetricContract:
         )
         genres = (torch.rand(n_items, 6, generator=rng) < 0.4).float()
         genres[:, 0] = 1.0
-        return [RankedLists(items, counts, n_users, history, lambda column: genres)]
+        hits = (torch.rand(n_lists, k, generator=rng) < 0.3) & (items >= 0)
+        popular = torch.rand(n_lists, n_items, generator=rng).argsort(1)
+        return [
+            RankedLists(
+                items,
+                counts,
+                n_users,
+                history,
+                lambda column: genres,
+                hits,
+                lambda length: popular[:, :length],
+            )
+        ]
 
     def _of_lists(self, lists: RankedLists) -> Tensor:
         result: Tensor = self._compute(min(self.definition.targets))(lists)
@@ -227,8 +251,24 @@ class MetricContract:
         return f"metric {self.definition.name} of {kind}"
 
 
-def _renumbered(attributes: Callable[[str], Tensor], item_at: Tensor, column: str) -> Tensor:
-    return attributes(column)[item_at]
+def _changed(
+    given: Callable[[Any], Tensor] | None, change: Callable[[Tensor], Tensor]
+) -> Callable[[Any], Tensor]:
+    """What was given, with its result changed."""
+    assert given is not None
+    return lambda argument: change(given(argument))
+
+
+def _reordered(order: Tensor, values: Tensor) -> Tensor:
+    return values[order]
+
+
+def _renumbered(number_of: Tensor, items: Tensor) -> Tensor:
+    return torch.where(items >= 0, number_of[items], -1)
+
+
+def _and_empty(lists: Tensor) -> Tensor:
+    return torch.cat([lists, torch.full_like(lists[:1], -1)])
 
 
 def _rng(seed: int) -> Generator:

@@ -41,6 +41,14 @@ class OfAttribute(AtK):
     """A column of the items' table, such as `genres`; several values stand between `|`."""
 
 
+class Unobvious(AtK):
+    """Looks for what the most popular items do not give in the first k items of a list."""
+
+    obvious: PositiveInt | None = None
+    """How many of the most popular items that a user has not had are to be expected; by default
+    k, as many as the list has."""
+
+
 def _of_values(name: str) -> Callable[[TargetInfo, Any], Any]:
     def build(target: TargetInfo, options: NoOptions) -> Any:
         from tabcf import metrics
@@ -123,6 +131,18 @@ def _miscalibration(target: TargetInfo, options: OfAttribute) -> Callable[[Ranke
     def compute(lists: RankedLists) -> Tensor:
         assert lists.attributes is not None and lists.history is not None
         return calibration_kl(lists.items, lists.history, lists.attributes(options.of))
+
+    return compute
+
+
+def _serendipity(target: TargetInfo, options: Unobvious) -> Callable[[RankedLists], Tensor]:
+    from tabcf.metrics import serendipity_at_k
+
+    def compute(lists: RankedLists) -> Tensor:
+        assert lists.hits is not None and lists.obvious is not None
+        return serendipity_at_k(
+            lists.items, lists.hits, lists.obvious(options.obvious or options.k)
+        )
 
     return compute
 
@@ -219,6 +239,16 @@ METRICS = (
         "novelty",
         _novelty,
         "Mean over the listed items of -log2 of the share of users who had them, in bits.",
+        is_higher_better=True,
+    ),
+    MetricDefinition(
+        name="serendipity",
+        options=Unobvious,
+        summary="Share of the list that is relevant and not among the most popular items.",
+        example="{serendipity: {k: 10, obvious: 50}}",
+        targets=_RANKED,
+        build=_serendipity,
+        needs="lists",
         is_higher_better=True,
     ),
     MetricDefinition(
