@@ -27,6 +27,8 @@ RANKING: dict[str, Any] = {
         {"gini": 5},
         {"popularity": 5},
         {"novelty": 3},
+        "list_auc",
+        {"serendipity": 5},
     ],
     "train": {"epochs": 3, "batch_size": 32, "learning_rate": 0.03},
 }
@@ -71,12 +73,20 @@ def test_metrics_of_lists_are_those_of_the_lists_that_are_recommended(ranking: t
 
 
 def test_baselines_and_test_rows_have_metrics_of_lists(ranking: tabcf.Run) -> None:
-    names = ["ndcg@5", "recall@3", "coverage@5", "gini@5", "popularity@5", "novelty@3"]
+    names = [
+        *("ndcg@5", "recall@3", "coverage@5", "gini@5", "popularity@5", "novelty@3"),
+        *("list_auc", "serendipity@5"),
+    ]
     assert list(ranking.report.test) == names
     popular = ranking.report.baselines["most popular"]
     assert list(popular) == names
     assert popular["popularity@5"] > ranking.report.baselines["EASE"]["popularity@5"]
     assert popular["gini@5"] > ranking.report.baselines["EASE"]["gini@5"]
+    # On a board of likes popularity tells little apart, and what it lists is what it expects.
+    assert (
+        abs(popular["list_auc"] - 0.5) < 0.15 < ranking.report.baselines["EASE"]["list_auc"] - 0.5
+    )
+    assert popular["serendipity@5"] == 0 < ranking.report.baselines["EASE"]["serendipity@5"]
 
 
 def test_what_is_not_positive_is_not_relevant(ranking: tabcf.Run) -> None:
@@ -92,7 +102,7 @@ def test_users_average_to_the_runs_metrics(ranking: tabcf.Run) -> None:
     found = ranking.evaluate(data)
     assert list(users) == [
         *("user_id", "n_train", "n_rows", "n_relevant"),
-        *("ndcg@5", "recall@3", "popularity@5", "novelty@3"),
+        *("ndcg@5", "recall@3", "popularity@5", "novelty@3", "list_auc", "serendipity@5"),
     ]
     for name in users.columns[4:]:
         assert users[name].mean() == pytest.approx(found[name])
@@ -128,6 +138,35 @@ def test_users_without_anything_to_find_are_stated(ranking: tabcf.Run) -> None:
     assert found["n_relevant"].tolist() == [0, 0, 0]
     assert found["n_train"].tolist()[2] == 0
     assert found["ndcg@5"].isna().all()
+    assert found["list_auc"].isna().all()
+
+
+def test_the_whole_ranking_may_be_all_that_is_asked_for(tmp_path: Any) -> None:
+    """Without any list, by users and by groups, to stop early by, and after loading."""
+    train = {
+        "epochs": 30,
+        "batch_size": 32,
+        "learning_rate": 0.1,
+        "early_stopping": {"patience": 10},
+    }
+    spec = {
+        **RANKING,
+        "metrics": ["list_auc"],
+        "split": {"random": {"valid": 0.2, "test": 0.2}},
+        "train": train,
+    }
+    run = tabcf.fit(spec, tiny_ratings(), tmp_path / "run")
+    best = max(run.report.epochs, key=lambda epoch: epoch.validation["list_auc"])
+    assert run.report.best_epoch == best.epoch
+    data = tiny_ratings()
+    found = run.evaluate(data)
+    assert 0.8 < found["list_auc"] <= 1
+    users = run.evaluate_users(data)
+    assert list(users)[3:] == ["n_relevant", "list_auc"]
+    assert users["list_auc"].mean() == pytest.approx(found["list_auc"])
+    groups = run.evaluate_groups(data).set_index("group")
+    assert groups.loc["warm", "list_auc"] == pytest.approx(found["list_auc"])
+    assert tabcf.load(tmp_path / "run").evaluate(data) == found
 
 
 def test_groups_are_the_rows_by_what_is_trained(rating: tabcf.Run) -> None:
