@@ -145,7 +145,8 @@ class MetricDefinition(Definition):
     `hits`.
 
     `reads` names what a prediction must have beyond a loss's usual one, such as `probabilities`
-    of a rating's levels.
+    of a rating's levels. `item_columns(options)` names the columns of the items' table that the
+    metric asks `RankedLists.attributes` for.
     """
 
     targets: frozenset[TargetKind]
@@ -154,6 +155,7 @@ class MetricDefinition(Definition):
     is_ranking: bool = False
     is_higher_better: bool = False
     reads: str | None = None
+    item_columns: Callable[[Any], tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         """Make `needs` and `is_ranking` say the same."""

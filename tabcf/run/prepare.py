@@ -26,7 +26,9 @@ from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past, TrainingEvents
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
+from tabcf.spec.columns import missing_metric_columns
 from tabcf.spec.defaults import default_split
+from tabcf.spec.places import as_text
 from tabcf.spec.records import Component, Spec
 from tabcf.spec.references import spec_columns
 
@@ -105,7 +107,7 @@ def load_events(
 
     Raises:
         DataError: Something about the data; says in which file and where.
-        SpecError: A column kind or option that does not fit the data.
+        SpecError: A column kind, an option or a metric that does not fit the data.
     """
     source = _read_events(spec, data, folder)
     entities = {
@@ -117,6 +119,7 @@ def load_events(
         )
         for name, entity in spec.entities.items()
     }
+    _check_metric_columns(spec, registry, entities["item"][1] if "item" in entities else None)
     source = _with_files(spec, registry, source, folder)
     source.require([entity.id for entity in spec.entities.values()])
     has_pair = {"user", "item"} <= set(spec.entities)
@@ -142,6 +145,18 @@ def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
     if path is None:
         raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
     return read_source(path, folder=None if data is not None else folder)
+
+
+def _check_metric_columns(spec: Spec, registry: Registry, items: Source | None) -> None:
+    """Raise for a metric that would find its column missing only after training."""
+    metrics = [
+        (("metrics", position), registry.resolve("metric", component))
+        for position, component in enumerate(spec.metrics or ())
+    ]
+    tables = {} if items is None else {"item": list(items.frame.columns)}
+    missing = list(missing_metric_columns(spec, metrics, tables))
+    if missing:
+        raise SpecError([f"{as_text(path)}: {message}" for path, message in missing])
 
 
 def _with_files(spec: Spec, registry: Registry, source: Source, folder: Path | None) -> Source:

@@ -14,7 +14,7 @@ from tabcf.contracts.definitions import LossDefinition, MetricDefinition, ModelD
 from tabcf.contracts.tables import EVENT
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
-from tabcf.spec.columns import column_clashes, missing_columns
+from tabcf.spec.columns import column_clashes, missing_columns, missing_metric_columns
 from tabcf.spec.defaults import DEFAULT_LOSS, possible_kinds
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import Problem
@@ -169,6 +169,15 @@ def _metric_needs(draft: _Draft) -> Said:
                 ("metrics", position),
                 (f"{metric.name} ranks items for users; it needs the entities user and item"),
             )
+
+
+def _metric_columns(draft: _Draft) -> Said:
+    metrics = [
+        (("metrics", position), resolved)
+        for position, component in enumerate(draft.spec.metrics or ())
+        if (resolved := draft.resolved("metric", component)) is not None
+    ]
+    yield from missing_metric_columns(draft.spec, metrics, draft.tables)
 
 
 def _closed_form(draft: _Draft) -> Said:
@@ -346,6 +355,7 @@ _RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (
     (_loss_target, ("loss", "target")),
     (_metric_target, ("metrics", "target")),
     (_metric_needs, ("metrics", "entities")),
+    (_metric_columns, ("metrics", "entities")),
     (_closed_form, ("model", "loss")),
     (_catalogue, ("loss", "model", "target", "columns", "entities")),
     (_negatives, ("negatives", "loss", "model", "columns", "entities", "target")),

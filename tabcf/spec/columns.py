@@ -1,4 +1,4 @@
-"""Whether a spec's columns can stand side by side: one meaning a name, no target among them."""
+"""Whether a spec's columns are there and can stand side by side: one meaning a name, no target."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
+from tabcf.plugin.registry import Resolved
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.records import Spec
 from tabcf.spec.references import SpecColumn
 from tabcf.spec.wording import did_you_mean
 
-__all__ = ["column_clashes", "missing_columns"]
+__all__ = ["column_clashes", "missing_columns", "missing_metric_columns"]
 
 
 def column_clashes(spec: Spec, columns: Iterable[SpecColumn]) -> Iterator[tuple[KeyPath, str]]:
@@ -72,10 +73,42 @@ def missing_columns(
     """
     for path, table, column in _references(spec, columns):
         if table in tables and column not in tables[table]:
-            known = sorted(tables[table])
-            hint = did_you_mean(column, known) or ";"
-            where = "the events" if table == EVENT else f"the table of {table}"
-            yield path, f"no column '{column}' in {where}{hint} known: {', '.join(known)}"
+            yield path, _no_column(column, table, tables[table])
+
+
+def missing_metric_columns(
+    spec: Spec,
+    metrics: Iterable[tuple[KeyPath, Resolved]],
+    tables: Mapping[str, Collection[str]],
+) -> Iterator[tuple[KeyPath, str]]:
+    """The path of each metric that reads a column that the items' table does not have.
+
+    Args:
+        spec: The spec.
+        metrics: Its metrics with their options, and where they stand.
+        tables: As for `missing_columns`; only `"item"` is looked at.
+    """
+    item = spec.entities.get("item")
+    if item is None:
+        return  # a metric that needs items says so itself
+    for path, (definition, options, *_) in metrics:
+        for column in definition.item_columns(options) if definition.item_columns else ():
+            if item.table is None:
+                yield (
+                    path,
+                    (
+                        f"{definition.name} reads '{column}' from the items' table, and item has "
+                        "none; give `entities.item.table`"
+                    ),
+                )
+            elif "item" in tables and column not in tables["item"]:
+                yield path, f"{definition.name}: {_no_column(column, 'item', tables['item'])}"
+
+
+def _no_column(column: str, table: str, known: Collection[str]) -> str:
+    hint = did_you_mean(column, sorted(known)) or ";"
+    where = "the events" if table == EVENT else f"the table of {table}"
+    return f"no column '{column}' in {where}{hint} known: {', '.join(sorted(known))}"
 
 
 def _id(spec: Spec, ids: Mapping[str, str], table: str, source: str) -> str | None:

@@ -18,6 +18,7 @@ from tests.flow.test_evaluation import RANKING, RATING
 from tests.unit.cli.test_cli import call
 
 NAMES = ["first", "second"]
+OF_USERS = ["ndcg@5", "recall@3", "popularity@5", "novelty@3", "list_auc", "serendipity@5"]
 LEARNT = {"train": {"epochs": 40, "batch_size": 32, "learning_rate": 0.03}}
 
 
@@ -107,7 +108,7 @@ def test_runs_that_were_not_trained_on_the_same_rows_are_refused(learnt: tabcf.R
 def test_test_results_are_those_of_evaluate_users(learnt: tabcf.Run) -> None:
     """The users of test rows that are not positive are there too, with nothing to find."""
     assert learnt.users is not None
-    for name in ("ndcg@5", "recall@3", "popularity@5", "novelty@3"):
+    for name in OF_USERS:
         assert learnt.users[name].mean() == pytest.approx(learnt.report.test[name])
     assert learnt.users["n_rows"].sum() == learnt.report.n_rows["test"]
 
@@ -138,7 +139,7 @@ def test_the_command_line_compares(popular: tabcf.Run, learnt: tabcf.Run, tmp_pa
     code, printed, _ = call("compare", *runs, "--json")
     assert code == 0
     rows = json.loads(printed)
-    assert [row["metric"] for row in rows] == ["ndcg@5", "recall@3", "popularity@5", "novelty@3"]
+    assert [row["metric"] for row in rows] == OF_USERS
     assert np.sign([rows[0]["low"], rows[0]["high"]]).tolist() == [1, 1]
     code, printed, _ = call("compare", *runs)
     assert code == 0

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import tabcf
-from tabcf.errors import DataError, RunError
+from tabcf.errors import DataError, RunError, SpecError
+from tabcf.run.progress import Silent
 from tabcf.testing import tiny_ratings, tiny_table
 
 ENTITIES = {"user": {"id": "user_id"}, "item": {"id": "item_id"}}
@@ -209,6 +210,34 @@ def test_a_cold_item_of_the_item_table_may_be_found(tmp_path: Any) -> None:
     assert found.loc["warm", "n_lists"] == 0  # they have seen all of these
     assert found.loc["cold item", "n_rows"] == (is_cold & (data["rating"] >= 4)).sum()
     assert found.loc["cold item", "n_lists"] == found.loc["cold item", "n_rows"]
+
+
+def test_a_metrics_column_that_is_not_there_is_told_before_training(tmp_path: Any) -> None:
+    class Watch(Silent):
+        def start(self, epochs: int, n_steps: int) -> None:
+            raise AssertionError("training has started")
+
+    path = tmp_path / "items.csv"
+    rows = [f"{item},{'a|b' if item % 3 else 'c'}" for item in range(20)]
+    path.write_text("\n".join(["item_id,genres", *rows]), encoding="utf-8")
+    spec = {
+        **RANKING,
+        "entities": {
+            "user": {"id": "user_id"},
+            "item": {"id": "item_id", "table": str(path)},
+        },
+        "metrics": [{"ndcg": 5}, {"diversity": "genre"}],
+    }
+    message = (
+        r"^metrics\[1\]: diversity: no column 'genre' in the table of item; did you mean "
+        r"'genres'\? known: genres, item_id$"
+    )
+    with pytest.raises(SpecError, match=message):
+        tabcf.fit(spec, tiny_ratings(), progress=Watch())
+    spec["metrics"] = [{"diversity": "genres"}, {"miscalibration": "genres"}]
+    found = tabcf.fit(spec, tiny_ratings()).report.test
+    assert 0 < found["diversity@10"] < 1
+    assert found["miscalibration@10"] > 0
 
 
 def test_a_plain_table_has_neither_users_nor_groups() -> None:

@@ -259,6 +259,7 @@ METRICS = (
         targets=_RANKED,
         build=_diversity,
         needs="lists",
+        item_columns=lambda options: (options.of,),
         is_higher_better=True,
     ),
     MetricDefinition(
@@ -269,5 +270,6 @@ METRICS = (
         targets=_RANKED,
         build=_miscalibration,
         needs="lists",
+        item_columns=lambda options: (options.of,),
     ),
 )

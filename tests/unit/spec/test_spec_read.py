@@ -17,6 +17,7 @@ from tabcf.contracts.definitions import ScheduleDefinition
 from tabcf.contracts.options import Options
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, parse_options
+from tabcf.run.builtins import builtin_registry
 from tabcf.spec.components import COMPONENTS, kind_at
 from tabcf.spec.read import SpecDocument, read_spec
 from tabcf.spec.records import Component, Spec
@@ -311,6 +312,28 @@ class TestKnownColumns:
             f"item; did you mean 'genre'? {items}",
             "movies.yaml:15:12: columns.weekday: no column 'years' in the table of item; did "
             f"you mean 'year'? {items}",
+        ]
+
+    def test_a_metrics_column_is_looked_for_in_the_items_table(
+        self, movies: str, write_spec: Callable[[str], str]
+    ) -> None:
+        metrics = "metrics: [rmse, {diversity: genres}, {miscalibration: {of: yeer, k: 3}}]"
+        path = write_spec(movies.replace(', genres: {set: {separator: "|"}}', "") + metrics + "\n")
+        items = "known: genre, item_id, title, year"
+        assert _problems(path, builtin_registry(), columns=self.TABLES) == [
+            "movies.yaml:21:17: metrics[1]: diversity: no column 'genres' in the table of item; "
+            f"did you mean 'genre'? {items}",
+            "movies.yaml:21:38: metrics[2]: miscalibration: no column 'yeer' in the table of item; "
+            f"did you mean 'year'? {items}",
+        ]
+        right = {"item": [*self.TABLES["item"], "genres", "yeer"]}
+        assert read_spec(path, builtin_registry(), columns=right).spec.seed == 42
+
+    def test_a_metrics_column_needs_a_table_of_the_items(self) -> None:
+        given = {**PLAIN, "entities": PAIR, "metrics": [{"diversity": "genres"}]}
+        assert _problems(given, builtin_registry()) == [
+            "metrics[0]: diversity reads 'genres' from the items' table, and item has none; give "
+            "`entities.item.table`"
         ]
 
 
