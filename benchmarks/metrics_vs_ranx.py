@@ -1,6 +1,5 @@
 """tabcf's metrics of hits beside those of ranx and scikit-learn on the same random lists.
 
-    pip install ranx
     python benchmarks/metrics_vs_ranx.py
 
 2,000 users, 500 items, 1 to 40 relevant ones a user, lists of 100. Prints the largest difference
