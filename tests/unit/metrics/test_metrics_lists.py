@@ -105,14 +105,23 @@ def test_hits_and_counts_of_other_users_are_refused(metric, hits, counts):
         metric(torch.zeros(hits, dtype=torch.bool), torch.ones(counts, dtype=torch.long))
 
 
-def test_lists_in_every_order_average_to_what_combinatorics_says():
-    n_items, n_relevant, k = 7, 3, 2
-    orders = list(itertools.permutations([True] * n_relevant + [False] * (n_items - n_relevant)))
-    hits, counts = torch.tensor(orders)[:, :k], torch.full((len(orders),), n_relevant)
-    assert precision_at_k(hits, counts).mean().item() == pytest.approx(n_relevant / n_items)
-    assert recall_at_k(hits, counts).mean().item() == pytest.approx(k / n_items)
-    assert hit_rate_at_k(hits, counts).mean().item() == pytest.approx(
-        1 - comb(n_items - n_relevant, k) / comb(n_items, k)
-    )
-    # Every place is a hit with the same chance, and an ideal list fills both places.
-    assert ndcg_at_k(hits, counts).mean().item() == pytest.approx(n_relevant / n_items)
+@pytest.mark.parametrize(("m", "k"), [(3, 2), (1, 3), (2, 5), (3, 7)])
+def test_lists_in_every_order_average_to_what_combinatorics_says(m, k):
+    """Of n = 7 items m are relevant, and lists have k places: each set of places has the same chance."""
+    n = 7
+    orders = [[r in places for r in range(n)] for places in itertools.combinations(range(n), m)]
+    hits, counts = torch.tensor(orders)[:, :k], torch.full((len(orders),), m)
+    places = range(1, k + 1)
+    gains = [1 / log2(r + 1) for r in places]
+    expected = {
+        precision_at_k: m / n,
+        recall_at_k: k / n,
+        hit_rate_at_k: 1 - comb(n - m, k) / comb(n, k),
+        ndcg_at_k: m / n * sum(gains) / sum(gains[:m]),
+        # The first hit is at place r, and the others are behind it.
+        mrr_at_k: sum(comb(n - r, m - 1) / r for r in places) / comb(n, m),
+        # Of a hit at place r, the r - 1 before it are hits with chance (m - 1) / (n - 1).
+        map_at_k: sum(m / n * (1 + (r - 1) * (m - 1) / (n - 1)) / r for r in places) / min(k, m),
+    }
+    for metric, mean in expected.items():
+        assert metric(hits, counts).mean().item() == pytest.approx(mean), metric.__name__
