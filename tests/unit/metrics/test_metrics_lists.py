@@ -107,7 +107,7 @@ def test_hits_and_counts_of_other_users_are_refused(metric, hits, counts):
 
 @pytest.mark.parametrize(("m", "k"), [(3, 2), (1, 3), (2, 5), (3, 7)])
 def test_lists_in_every_order_average_to_what_combinatorics_says(m, k):
-    """Of n = 7 items m are relevant, and lists have k places: each set of places has the same chance."""
+    """Of n = 7 items m are relevant, at each set of places with the same chance."""
     n = 7
     orders = [[r in places for r in range(n)] for places in itertools.combinations(range(n), m)]
     hits, counts = torch.tensor(orders)[:, :k], torch.full((len(orders),), m)
