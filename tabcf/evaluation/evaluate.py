@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tabcf.contracts.definitions import MetricDefinition, RankedLists
@@ -20,7 +19,7 @@ from tabcf.evaluation.lists import (
     training_counts,
     training_history,
 )
-from tabcf.recommend.predictor import decode_table
+from tabcf.recommend.predictor import decode_table, true_values
 from tabcf.recommend.trained import History, Trained
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "prediction_metrics",
     "rank_for",
     "ranking_metrics",
-    "true_values",
 ]
 
 
@@ -94,15 +92,6 @@ def prediction_metrics(
     truth = true_values(trained, table.target)
     decoded = decode_table(trained, table)
     return {metric.name: float(metric.compute(decoded, truth)) for metric in metrics}
-
-
-def true_values(trained: Trained, target: Tensor) -> Tensor:
-    """The target in its own units."""
-    info = trained.target
-    if info.kind in ("regression", "rating"):
-        scale, center = torch.tensor(info.scale), torch.tensor(info.center)
-        return target * scale + center
-    return target
 
 
 def ranking_metrics(

@@ -10,9 +10,9 @@ import torch
 
 from tabcf.contracts.table import Table
 from tabcf.data.sources import Source
-from tabcf.evaluation.evaluate import Metric, list_values, true_values
+from tabcf.evaluation.evaluate import Metric, list_values
 from tabcf.evaluation.lists import RankedUsers
-from tabcf.recommend.predictor import decode_table
+from tabcf.recommend.predictor import decode_table, true_values
 from tabcf.recommend.trained import Trained
 
 __all__ = ["N_RELEVANT", "N_ROWS", "N_TRAIN", "user_metrics"]

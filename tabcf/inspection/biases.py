@@ -65,9 +65,9 @@ def bias_gaps(trained: Trained, entity: str = "item", *, min_count: int = 20) ->
     Returns:
         Indexed by id, the widest gap first: the label where there is one; `bias`, its own and
         those of its attributes, such as a year's; `mean`, the mean rating, and `count`; their ranks
-        among all trained ones, highest first, `bias_rank` and `mean_rank`, and `gap`, the first less the second:
-        positive where the mean flatters; `raters`, the mean bias of those who rated it, and `fit`,
-        the mean of all products, each less that of all events; and `why`, in words.
+        among all trained ones, highest first, `bias_rank` and `mean_rank`; `gap`, the first less
+        the second, positive where the mean flatters; `raters`, the mean bias of who rated it, and
+        `fit`, the mean of all products, each less that of all events; and `why`, in words.
 
     Raises:
         RunError: The model has no biases or does not split its score, or the run has no such

@@ -7,8 +7,7 @@ import pandas as pd
 
 from tabcf.contracts.table import Table
 from tabcf.errors import RunError
-from tabcf.evaluation.evaluate import true_values
-from tabcf.recommend.predictor import decode_table
+from tabcf.recommend.predictor import decode_table, true_values
 from tabcf.recommend.trained import Trained
 
 __all__ = ["calibration"]

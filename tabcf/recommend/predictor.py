@@ -15,7 +15,7 @@ from tabcf.data.batches import batches_in_order, to_device
 from tabcf.data.sources import Source
 from tabcf.recommend.trained import Trained
 
-__all__ = ["decode_table", "predict", "prediction_columns"]
+__all__ = ["decode_table", "predict", "prediction_columns", "true_values"]
 
 # Rows a forward pass; larger ones gain nothing and take more memory.
 _BLOCK = 1 << 14
@@ -80,6 +80,15 @@ def prediction_columns(target: TargetInfo, decoded: dict[str, Tensor]) -> dict[s
         labels = np.array(target.labels, dtype=object)
         return columns | {"prediction": labels[probabilities.argmax(axis=1)]}
     return {"prediction": decoded["score"].numpy()}
+
+
+def true_values(trained: Trained, target: Tensor) -> Tensor:
+    """A table's target in its own units."""
+    info = trained.target
+    if info.kind in ("regression", "rating"):
+        scale, center = torch.tensor(info.scale), torch.tensor(info.center)
+        return target * scale + center
+    return target
 
 
 def _basis(table: Table) -> np.ndarray:

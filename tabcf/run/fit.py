@@ -162,6 +162,7 @@ def fit_events(
             baselines=_baselines(events, encoded, metrics, spec.seed),
             epochs=tuple(training.epochs),
             best_epoch=training.best_epoch,
+            n_steps=training.n_steps,
             is_interrupted=training.is_interrupted,
             warnings=tuple(warnings),
             seconds=seconds,

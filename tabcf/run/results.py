@@ -23,6 +23,7 @@ class FitReport:
         baselines: The same test metrics of simple models fitted on the same rows.
         epochs: One report an epoch.
         best_epoch: The epoch whose weights were kept.
+        n_steps: Steps an epoch; 0 for a model that was solved.
         is_interrupted: Whether training ended by Ctrl-C.
         warnings: What the split doctor found.
         seconds: Wall time of encoding and training.
@@ -38,6 +39,7 @@ class FitReport:
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     epochs: tuple[EpochReport, ...] = ()
     best_epoch: int = 0
+    n_steps: int = 0
     is_interrupted: bool = False
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0

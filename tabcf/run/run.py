@@ -22,6 +22,7 @@ from tabcf.evaluation.lists import relevant_items
 from tabcf.evaluation.users import user_metrics
 from tabcf.inspection.biases import bias_table
 from tabcf.inspection.embeddings import embedding_table
+from tabcf.inspection.inspector import Course, Inspector
 from tabcf.inspection.layers import Summary, summarise
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.fold_in.fold_in import FoldIn
@@ -258,6 +259,26 @@ class Run:
     def biases(self, entity: str) -> pd.DataFrame:
         """Trained biases by id, highest first, beside mean target and number of events."""
         return bias_table(self.trained, entity, mean_target=self.mean_targets.get(entity))
+
+    @property
+    def inspection(self) -> Inspector:
+        """What can be seen inside: factors, biases, the crosstab, why a score is what it is."""
+        train = self.spec.train
+        schedule = self.registry.resolve("schedule", train.schedule)
+        course = Course(
+            self.report.epochs,
+            schedule.definition.build(schedule.options),
+            train.learning_rate,
+            self.report.n_steps * len(self.report.epochs),
+            train.weight_decay,
+        )
+        return Inspector(
+            self.trained,
+            course,
+            fold_in=self._folding,
+            encode=lambda data: self._encode(data)[2],
+            mean_targets=self.mean_targets,
+        )
 
     def summary(self) -> Summary:
         """The model's layers: shapes, parameters, and the column of each embedding."""

@@ -41,8 +41,12 @@ class EarlyStop:
 
 @dataclass(slots=True)
 class Training:
-    """What came of it. `best_epoch` is the last one without early stopping."""
+    """What came of it. `best_epoch` is the last one without early stopping.
 
+    `n_steps` is the number of steps an epoch.
+    """
+
+    n_steps: int = 0
     epochs: list[EpochReport] = field(default_factory=list)
     best_epoch: int = 0
     is_interrupted: bool = False
@@ -72,8 +76,8 @@ def train(
         TrainingError: The loss is no single number, or no longer finite; says at which epoch and
             step.
     """
-    training = Training()
     n_steps = max(objective.n_steps, 1)
+    training = Training(n_steps)
     best: tuple[float, dict[str, Tensor]] | None = None
     try:
         for epoch in range(1, epochs + 1):
