@@ -26,8 +26,8 @@ __all__ = ["Explanation", "explain"]
 
 # Past items that are left out one at a time, the latest of those that a user has.
 _MOST_PAST = 200
-# Users who count as like this one.
-_N_SIMILAR = 50
+# Users who count as like this one: so many, or a tenth of all where that is less.
+_N_SIMILAR, _SHARE_SIMILAR = 50, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,8 @@ def _alike(trained: Trained, user_row: int, item_row: int) -> dict[str, float]:
     vectors = torch.nn.functional.normalize(entity_vectors(trained, "user"), dim=1)
     closeness = vectors @ vectors[index]
     closeness[[0, index]] = -torch.inf
-    nearest = closeness.topk(min(_N_SIMILAR, max(len(vectors) - 2, 0))).indices.numpy()
+    n = min(_N_SIMILAR, int(np.ceil(_SHARE_SIMILAR * (len(vectors) - 2))))
+    nearest = closeness.topk(max(n, 0)).indices.numpy()
     near_rows = trained.encoder.entities["user"].row_of_index[nearest]
     events = trained.events.learnable()
     rows = trained.encoder.encode_ids(events)
