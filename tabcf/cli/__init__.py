@@ -32,6 +32,7 @@ COMMANDS = {
     "plugins": "List, show, check and start plugins.",
     "predict": "Predict given rows.",
     "recommend": "List items for users.",
+    "report": "Write one HTML page on a run.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "similar": "List the nearest items or users.",
 }

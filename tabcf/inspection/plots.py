@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,13 +31,13 @@ __all__ = [
 _NAMED = 12
 
 
-def plot_learning_rates(found: LearningRates, path: Path) -> None:
+def plot_learning_rates(found: LearningRates, to: Path | IO[bytes]) -> None:
     """Draw loss against learning rate, with the suggestion marked.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _figure(path) as axes:
+    with _figure(to) as axes:
         axes.plot(found.learning_rates, found.losses)
         axes.axvline(
             found.suggestion, color="tab:orange", label=f"suggested: {found.suggestion:.1e}"
@@ -46,7 +46,7 @@ def plot_learning_rates(found: LearningRates, path: Path) -> None:
         axes.legend()
 
 
-def plot_crosstab(found: Crosstab, path: Path) -> None:
+def plot_crosstab(found: Crosstab, to: Path | IO[bytes]) -> None:
     """Draw users against items: known cells framed, predictions in the others.
 
     Where the model has vectors, users' first numbers stand on the left and items' on top.
@@ -55,7 +55,7 @@ def plot_crosstab(found: Crosstab, path: Path) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     n_users, n_items = found.values.shape
-    with _figure(path, width=2.5 + 0.62 * n_items, height=1.5 + 0.42 * n_users) as axes:
+    with _figure(to, width=2.5 + 0.62 * n_items, height=1.5 + 0.42 * n_users) as axes:
         shown = axes.imshow(found.values.to_numpy(), cmap="viridis", aspect="auto")
         axes.figure.colorbar(shown, ax=axes, label="target: framed if known, else predicted")
         low, high = shown.get_clim()
@@ -91,13 +91,13 @@ def plot_crosstab(found: Crosstab, path: Path) -> None:
         axes.set(xlabel=str(found.values.columns.name), ylabel=str(found.values.index.name))
 
 
-def plot_bias_gaps(gaps: pd.DataFrame, path: Path) -> None:
+def plot_bias_gaps(gaps: pd.DataFrame, to: Path | IO[bytes]) -> None:
     """Draw the rank by bias against the rank by mean, the widest gaps named.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _figure(path, height=6) as axes:
+    with _figure(to, height=6) as axes:
         for why, own in gaps.groupby("why"):
             axes.scatter(own["mean_rank"], own["bias_rank"], s=9, alpha=0.6, label=str(why))
         last = float(max(gaps["mean_rank"].max(), gaps["bias_rank"].max()))
@@ -109,13 +109,13 @@ def plot_bias_gaps(gaps: pd.DataFrame, path: Path) -> None:
         axes.legend(fontsize=7)
 
 
-def plot_map(places: pd.DataFrame, path: Path) -> None:
+def plot_map(places: pd.DataFrame, to: Path | IO[bytes]) -> None:
     """Draw everyone's place on a plane, the most popular named.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _figure(path, width=8, height=7) as axes:
+    with _figure(to, width=8, height=7) as axes:
         size = 4 + 60 * places["count"] / places["count"].max()
         axes.scatter(places["x"], places["y"], s=size, alpha=0.4, lw=0)
         busiest = places.sort_values("count", ascending=False)
@@ -123,13 +123,13 @@ def plot_map(places: pd.DataFrame, path: Path) -> None:
         axes.set(xlabel="first direction", ylabel="second direction")
 
 
-def plot_norms(norms: pd.DataFrame, path: Path) -> None:
+def plot_norms(norms: pd.DataFrame, to: Path | IO[bytes]) -> None:
     """Draw lengths of vectors against numbers of events.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _figure(path) as axes:
+    with _figure(to) as axes:
         for is_under, own in norms.groupby("is_undertrained"):
             label = "hardly trained" if is_under else "trained"
             axes.scatter(own["count"], own["norm"], s=9, alpha=0.5, label=label)
@@ -137,26 +137,26 @@ def plot_norms(norms: pd.DataFrame, path: Path) -> None:
         axes.legend()
 
 
-def plot_training(epochs: pd.DataFrame, path: Path) -> None:
+def plot_training(epochs: pd.DataFrame, to: Path | IO[bytes]) -> None:
     """Draw loss and validation metrics by epoch.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _figure(path) as axes:
+    with _figure(to) as axes:
         for column in epochs.columns.drop(["epoch", "learning_rate", "seconds"]):
             axes.plot(epochs["epoch"], epochs[column], marker=".", label=column.replace("_", " "))
         axes.set(xlabel="epoch")
         axes.legend()
 
 
-def plot_calibration(table: pd.DataFrame, path: Path) -> None:
+def plot_calibration(table: pd.DataFrame, to: Path | IO[bytes]) -> None:
     """Draw actual against predicted, for all rows and by bands of popularity.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _figure(path, height=6) as axes:
+    with _figure(to, height=6) as axes:
         for (by, band), own in table.groupby(["by", "band"], sort=False):
             is_all = by == "all"
             axes.errorbar(
@@ -174,15 +174,18 @@ def plot_calibration(table: pd.DataFrame, path: Path) -> None:
 
 
 @contextmanager
-def _figure(path: Path, *, width: float = 6.5, height: float = 4.5) -> Iterator[Axes]:
-    """Axes to draw on; saved when the block ends, as the path's ending says."""
+def _figure(to: Path | IO[bytes], *, width: float = 6.5, height: float = 4.5) -> Iterator[Axes]:
+    """Axes to draw on; saved when the block ends: as the path's ending says, as SVG elsewhere."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError("matplotlib", "plot") from None
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure.subplots()
-    figure.savefig(path, dpi=150)
+    if isinstance(to, Path):
+        figure.savefig(to, dpi=150)
+    else:
+        figure.savefig(to, format="svg")
 
 
 def _annotate(axes: Axes, x: Any, y: Any, names: list[str], *, most: int = _NAMED) -> None:

@@ -48,7 +48,7 @@ from tabcf.spec.records import Spec
 if TYPE_CHECKING:
     from tabcf.run.run import Run
 
-__all__ = ["FORMAT", "load", "next_free", "save"]
+__all__ = ["FORMAT", "environment", "load", "next_free", "save"]
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -142,7 +142,7 @@ def _write(run: Run, folder: Path) -> None:
         run.spec, run.registry, [plan.key for plan in run.plans if not plan.is_input]
     )
     copy_files(lock, run.registry, folder)
-    _write_json(folder / "environment.json", _environment() | {"plugins": lock})
+    _write_json(folder / "environment.json", environment() | {"plugins": lock})
     files = {
         path.relative_to(folder).as_posix(): _fingerprint(path)
         for path in sorted(folder.rglob("*"))
@@ -305,7 +305,8 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Python, platform and the versions of the packages that a run rests on."""
     packages = ("tabcf", "torch", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
     versions = {}
     for package in packages:
