@@ -74,7 +74,7 @@ class ModelDefinition(Definition):
     With `solve(model, problem, options, rng)` the model is fitted by that call in place of
     gradient descent and takes no loss; `lowers(options)` gives the loss, as a spec names it, that
     the solution is the lowest of, where it is one of tabcf's. `unknown` is the default policy for
-    ids without training.
+    ids without training. `orders_items` is false for a model to which all items are alike.
     """
 
     targets: frozenset[TargetKind]
@@ -84,6 +84,7 @@ class ModelDefinition(Definition):
     needs: frozenset[str] = frozenset()
     unknown: Literal["mean", "masked"] = "masked"
     is_single_output: bool = False
+    orders_items: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError
 from tabcf.evaluation.evaluate import Metric
 from tabcf.plugin.registry import Registry, Resolved
-from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS
+from tabcf.spec.defaults import DEFAULT_LOSS, default_metrics
 from tabcf.spec.records import Component, Spec
 
 __all__ = ["resolve_loss", "resolve_metrics"]
@@ -54,7 +54,7 @@ def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple
     """
     components = spec.metrics
     if components is None:
-        components = tuple(Component.model_validate(m) for m in DEFAULT_METRICS[target.kind])
+        components = tuple(map(Component.model_validate, default_metrics(spec, target.kind)))
     metrics = []
     for component in components:
         definition, options, *_ = registry.resolve("metric", component)

@@ -16,7 +16,7 @@ from tabcf.plugin.registry import Registry
 from tabcf.run.prepare import Events
 from tabcf.run.results import FitReport
 from tabcf.spec.components import kind_at
-from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, default_split
+from tabcf.spec.defaults import DEFAULT_LOSS, default_metrics, default_split
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.records import Component, Spec
@@ -110,7 +110,7 @@ def parameters(spec: Spec, registry: Registry, events: Events) -> dict[str, Any]
     model: ModelDefinition = registry.get("model", spec.model.name)
     kind = events.target.kind
     given: dict[str, Any] = {
-        "metrics": tuple(map(Component.model_validate, DEFAULT_METRICS[kind]))
+        "metrics": tuple(map(Component.model_validate, default_metrics(spec, kind)))
         if spec.metrics is None
         else spec.metrics,
         "split": spec.split or default_split(spec.target, events.source.frame.columns),

@@ -6,70 +6,27 @@ left out, since it could only repeat what has been said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from tabcf.contracts.definitions import LossDefinition, MetricDefinition, ModelDefinition
+from tabcf.contracts.definitions import MetricDefinition
 from tabcf.contracts.tables import EVENT
-from tabcf.errors import SpecError
-from tabcf.plugin.registry import Registry, Resolved
+from tabcf.plugin.registry import Registry
 from tabcf.spec.columns import column_clashes, missing_columns, missing_metric_columns
-from tabcf.spec.defaults import DEFAULT_LOSS, possible_kinds
+from tabcf.spec.defaults import possible_kinds
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import Problem
-from tabcf.spec.records import Component, Spec, Target
-from tabcf.spec.references import SpecColumn, column_problems
+from tabcf.spec.records import Spec
+from tabcf.spec.references import column_problems
+from tabcf.spec.stage_rules import ROLES, STAGE_RULES, Draft, Rule, Said, kind_in_words, listed
+from tabcf.spec.stages import first_stage, first_stage_columns, stage_problems
 
 __all__ = ["check"]
 
-Said = Iterator[tuple[KeyPath, str]]
-
-_ROLES = frozenset({"user", "item"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A spec whose broken fields are replaced by defaults, and how to look components up.
-
-    `columns` are those whose references can be followed, `refused` what is wrong with the others.
-    """
-
-    spec: Spec
-    registry: Registry
-    tables: Mapping[str, Collection[str]]
-    columns: tuple[SpecColumn, ...]
-    refused: Sequence[tuple[KeyPath, str]]
-
-    def definition(self, kind: str, component: Component | None) -> Any:
-        """A component's definition; None if there is none or its name is unknown."""
-        if component is None or not self.registry.has(kind, component.name):
-            return None
-        resolved = self.resolved(kind, component)
-        if resolved is not None:
-            return resolved.definition
-        return self.registry.get(kind, component.name)
-
-    def resolved(self, kind: str, component: Component) -> Resolved | None:
-        """The same with its options; None if they are wrong."""
-        try:
-            return self.registry.resolve(kind, component)
-        except (SpecError, ValueError):
-            return None
-
-    def loss(self) -> LossDefinition | None:
-        """The loss that is trained, by default the implicit target's; none in closed form."""
-        model: ModelDefinition | None = self.definition("model", self.spec.model)
-        if model is None or model.solve is not None:
-            return None
-        if self.spec.loss is None and self.spec.target.implicit is not None:
-            return cast("LossDefinition", self.registry.get("loss", DEFAULT_LOSS["implicit"]))
-        found: LossDefinition | None = self.definition("loss", self.spec.loss)
-        return found
-
-    def names(self, kind: str, fits: Callable[[Any], bool]) -> str:
-        """The names of a kind's definitions that fit, for a hint."""
-        return ", ".join(self.registry.names_where(kind, fits)) or "none"
+# What the first stage shares with the spec's own model, and what it is checked against.
+_BESIDE_RETRIEVE = frozenset(
+    {"target", "entities", "columns", "model", "metrics", "split", "train"}
+)
 
 
 def check(
@@ -95,58 +52,31 @@ def check(
         stand_ins = {"tabcf": 1, "target": {"column": "-"}, "model": "-"}
         failed |= stand_ins.keys() - kept.keys()
         spec = Spec.model_validate(stand_ins | kept)
-    draft = _Draft(spec, registry, tables or {}, *column_problems(spec, registry))
-    problems = []
-    for rule, fields in _RULES:
+    draft = Draft(spec, registry, tables or {}, *column_problems(spec, registry))
+    said: list[tuple[KeyPath, str]] = []
+    for rule, fields in (*STAGE_RULES, *_RULES):
         if not failed & set(fields):
-            problems += [Problem(path, message, path) for path, message in rule(draft)]
-    return problems
+            said += rule(draft)
+    if spec.retrieve is not None and not failed & _BESIDE_RETRIEVE:
+        said += stage_problems(spec, registry, draft.columns)
+        if spec.entities.keys() >= ROLES:
+            said += _of_first_stage(draft)
+    return [Problem(path, message, path) for path, message in said]
 
 
-def _model_needs(draft: _Draft) -> Said:
-    model: ModelDefinition | None = draft.definition("model", draft.spec.model)
-    given = draft.spec.entities.keys()
-    if model is not None and not model.needs <= given:
-        missing = ", ".join(sorted(model.needs - given, reverse=True))
-        others = draft.names("model", lambda other: other.needs <= given)
-        yield (
-            ("model",),
-            (
-                f"{model.name} needs the entities {_listed(model.needs)}; missing: {missing}; "
-                f"models that do without: {others}"
-            ),
-        )
+def _of_first_stage(draft: Draft) -> Said:
+    """What does not go together within the first stage, at the place where `retrieve` has it."""
+    spec = first_stage(draft.spec, draft.registry, draft.columns)
+    chosen = first_stage_columns(draft.spec, draft.registry, draft.columns)
+    columns = tuple(column for column in draft.columns if column.key in chosen)
+    own = Draft(spec, draft.registry, draft.tables, columns, ())
+    for rule, _ in STAGE_RULES:
+        for path, message in rule(own):
+            is_column = path[0] in ("columns", "entities")
+            yield ("retrieve", *(("columns",) if is_column else path)), message
 
 
-def _model_target(draft: _Draft) -> Said:
-    model: ModelDefinition | None = draft.definition("model", draft.spec.model)
-    kinds = possible_kinds(draft.spec.target)
-    if model is not None and not model.targets & kinds:
-        others = draft.names("model", lambda other: bool(other.targets & kinds))
-        yield (
-            ("model",),
-            (
-                f"{model.name} learns {_listed(model.targets)} targets, and this one is "
-                f"{_kind_in_words(draft.spec.target)}; models that fit: {others}"
-            ),
-        )
-
-
-def _loss_target(draft: _Draft) -> Said:
-    loss: LossDefinition | None = draft.definition("loss", draft.spec.loss)
-    kinds = possible_kinds(draft.spec.target)
-    if loss is not None and not loss.targets & kinds:
-        others = draft.names("loss", lambda other: bool(other.targets & kinds))
-        yield (
-            ("loss",),
-            (
-                f"{loss.name} takes {_listed(loss.targets)} targets, and this one is "
-                f"{_kind_in_words(draft.spec.target)}; losses that fit: {others}"
-            ),
-        )
-
-
-def _metric_target(draft: _Draft) -> Said:
+def _metric_target(draft: Draft) -> Said:
     kinds = possible_kinds(draft.spec.target)
     for position, component in enumerate(draft.spec.metrics or ()):
         metric: MetricDefinition | None = draft.definition("metric", component)
@@ -155,23 +85,23 @@ def _metric_target(draft: _Draft) -> Said:
             yield (
                 ("metrics", position),
                 (
-                    f"{metric.name} measures {_listed(metric.targets)} targets, and this one is "
-                    f"{_kind_in_words(draft.spec.target)}; metrics that fit: {others}"
+                    f"{metric.name} measures {listed(metric.targets)} targets, and this one is "
+                    f"{kind_in_words(draft.spec.target)}; metrics that fit: {others}"
                 ),
             )
 
 
-def _metric_needs(draft: _Draft) -> Said:
+def _metric_needs(draft: Draft) -> Said:
     for position, component in enumerate(draft.spec.metrics or ()):
         metric: MetricDefinition | None = draft.definition("metric", component)
-        if metric is not None and metric.is_ranking and not draft.spec.entities.keys() >= _ROLES:
+        if metric is not None and metric.is_ranking and not draft.spec.entities.keys() >= ROLES:
             yield (
                 ("metrics", position),
                 (f"{metric.name} ranks items for users; it needs the entities user and item"),
             )
 
 
-def _metric_columns(draft: _Draft) -> Said:
+def _metric_columns(draft: Draft) -> Said:
     metrics = [
         (("metrics", position), resolved)
         for position, component in enumerate(draft.spec.metrics or ())
@@ -180,71 +110,7 @@ def _metric_columns(draft: _Draft) -> Said:
     yield from missing_metric_columns(draft.spec, metrics, draft.tables)
 
 
-def _closed_form(draft: _Draft) -> Said:
-    model: ModelDefinition | None = draft.definition("model", draft.spec.model)
-    if model is not None and model.solve is not None and draft.spec.loss is not None:
-        yield (
-            ("loss",),
-            (
-                f"{model.name} is solved in closed form, so there is no loss to choose; "
-                "leave out `loss`"
-            ),
-        )
-
-
-def _catalogue(draft: _Draft) -> Said:
-    loss = draft.loss()
-    if loss is None or loss.form not in ("catalogue", "factored"):
-        return
-    if not loss.targets & possible_kinds(draft.spec.target):
-        return  # said by the check of loss and target
-    of_events = [f"`{column.key}`" for column in draft.columns if column.table == EVENT]
-    of_events += [f"the entity {name}" for name in sorted(draft.spec.entities.keys() - _ROLES)]
-    if of_events:
-        yield (
-            ("loss",),
-            (
-                f"{loss.name} scores a user's whole catalogue at once, and an item that nobody "
-                f"chose has no event to take {_listed(of_events)} from; leave that out, or take "
-                "columns that belong to a user or an item"
-            ),
-        )
-    for column in draft.columns:
-        if column.definition.own is not None:
-            yield (
-                column.path,
-                (
-                    f"`{column.key}` holds the very items that {loss.name} asks for, all of a "
-                    "user's at once; take a loss of single events, or leave the column out"
-                ),
-            )
-
-
-def _negatives(draft: _Draft) -> Said:
-    loss = draft.loss()
-    if draft.spec.negatives is not None and (loss is None or loss.form != "sampled"):
-        sampled = draft.names("loss", lambda other: other.form == "sampled")
-        what = "is solved in closed form" if loss is None else f"{loss.name} draws none"
-        yield ("negatives",), f"{what}; losses of sampled items: {sampled}"
-    if loss is None or loss.form != "sampled":
-        return
-    if not draft.spec.entities.keys() >= _ROLES:
-        yield (
-            ("loss",),
-            f"{loss.name} draws items for users; it needs the entities user and item",
-        )
-    for column in draft.columns:
-        if column.table == EVENT and "item" in column.tables:
-            yield (
-                column.path,
-                (
-                    f"`{column.key}` is made from the item's columns among others, and {loss.name} "
-                    "compares an event with items that have none"
-                ),
-            )
-
-
-def _pair_columns(draft: _Draft) -> Said:
+def _pair_columns(draft: Draft) -> Said:
     """A column made from the item's and other columns differs from item to item."""
     ranking = [
         component.name
@@ -253,62 +119,22 @@ def _pair_columns(draft: _Draft) -> Said:
     ]
     if draft.spec.target.implicit is not None and draft.spec.metrics is None:
         ranking = ["the default of an implicit target"]
+    by_whom = f"a metric ({listed(ranking)})" if draft.spec.retrieve is None else "`retrieve`"
     for column in draft.columns:
-        if column.table == EVENT and "item" in column.tables and ranking:
+        is_pair = column.table == EVENT and "item" in column.tables
+        if is_pair and (ranking or draft.spec.retrieve is not None):
             yield (
                 column.path,
                 (
                     f"`{column.key}` is made from the item's columns among others, and lists are "
-                    f"asked for by a metric ({_listed(ranking)}), for which each item would need "
-                    "its own; such a column goes with metrics of predictions"
+                    f"asked for by {by_whom}, for which each item would need its own; such a "
+                    "column goes with metrics of predictions"
                 ),
             )
 
 
-def _single_output(draft: _Draft) -> Said:
-    model: ModelDefinition | None = draft.definition("model", draft.spec.model)
-    loss: LossDefinition | None = draft.definition("loss", draft.spec.loss)
-    if model is None or not model.is_single_output or model.solve is not None:
-        return
-    given = draft.spec.entities.keys()
-    others = draft.names("model", lambda m: not m.is_single_output and m.needs <= given)
-    if loss is not None and loss.form == "pointwise" and "classes" in loss.targets:
-        what = "level" if draft.spec.target.levels else "class"
-        yield (
-            ("loss",),
-            (
-                f"{loss.name} needs one output a {what}, and {model.name} gives a single number; "
-                f"use a model with several outputs ({others}) or another loss"
-            ),
-        )
-    if draft.spec.target.columns is not None and len(draft.spec.target.columns) > 1:
-        yield (
-            ("model",),
-            (
-                f"{model.name} gives a single number, and the target has "
-                f"{len(draft.spec.target.columns)} columns; models with several outputs: {others}"
-            ),
-        )
-
-
-def _early_stopping(draft: _Draft) -> Said:
-    if draft.spec.train.early_stopping is None:
-        return
-    if draft.spec.split is None:
-        return
-    split = draft.resolved("split", draft.spec.split)
-    if split is not None and getattr(split.options, "valid", None) == 0:
-        yield (
-            ("train", "early_stopping"),
-            (
-                f"needs a validation part, and the split {split.definition.name} leaves none; "
-                "give the split a `valid` share"
-            ),
-        )
-
-
-def _duplicates(draft: _Draft) -> Said:
-    if draft.spec.duplicates != "keep" and not draft.spec.entities.keys() >= _ROLES:
+def _duplicates(draft: Draft) -> Said:
+    if draft.spec.duplicates != "keep" and not draft.spec.entities.keys() >= ROLES:
         yield (
             ("duplicates",),
             (
@@ -318,7 +144,7 @@ def _duplicates(draft: _Draft) -> Said:
         )
 
 
-def _entity_tables(draft: _Draft) -> Said:
+def _entity_tables(draft: Draft) -> Said:
     for name, entity in draft.spec.entities.items():
         if entity.table is None and entity.columns:
             yield (
@@ -332,7 +158,7 @@ def _entity_tables(draft: _Draft) -> Said:
             yield ("entities", name, "label"), "is a column of the entity's table; give `table`"
 
 
-def _auto(draft: _Draft) -> Said:
+def _auto(draft: Draft) -> Said:
     if draft.spec.columns == "auto" and draft.spec.entities:
         yield (
             ("columns",),
@@ -343,40 +169,19 @@ def _auto(draft: _Draft) -> Said:
         )
 
 
-def _columns(draft: _Draft) -> Said:
+def _columns(draft: Draft) -> Said:
     yield from column_clashes(draft.spec, draft.columns)
     yield from draft.refused
     yield from missing_columns(draft.spec, draft.columns, draft.tables)
 
 
-_RULES: tuple[tuple[Callable[[_Draft], Said], tuple[str, ...]], ...] = (
-    (_model_needs, ("model", "entities")),
-    (_model_target, ("model", "target")),
-    (_loss_target, ("loss", "target")),
+_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_metric_target, ("metrics", "target")),
     (_metric_needs, ("metrics", "entities")),
     (_metric_columns, ("metrics", "entities")),
-    (_closed_form, ("model", "loss")),
-    (_catalogue, ("loss", "model", "target", "columns", "entities")),
-    (_negatives, ("negatives", "loss", "model", "columns", "entities", "target")),
     (_pair_columns, ("columns", "entities", "metrics", "target")),
-    (_single_output, ("model", "loss", "target", "entities")),
-    (_early_stopping, ("train", "split")),
     (_duplicates, ("duplicates", "entities")),
     (_entity_tables, ("entities",)),
     (_auto, ("columns", "entities")),
     (_columns, ("columns", "entities", "target")),
 )
-
-
-def _kind_in_words(target: Target) -> str:
-    kinds = sorted(possible_kinds(target))
-    return kinds[0] if len(kinds) == 1 else "a column of numbers or classes"
-
-
-def _listed(names: Collection[str]) -> str:
-    """Names in a sentence: user before item, all others by the alphabet."""
-    ordered = sorted(names, key=lambda name: (name != "user", name))
-    if len(ordered) < 2:
-        return "".join(ordered)
-    return f"{', '.join(ordered[:-1])} and {ordered[-1]}"

@@ -20,6 +20,11 @@ COMPONENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("split", ("split",)),
     ("unknown", ("unknown",)),
     ("schedule", ("train", "schedule")),
+    ("model", ("retrieve", "model")),
+    ("loss", ("retrieve", "loss")),
+    ("sampler", ("retrieve", "negatives")),
+    ("unknown", ("retrieve", "unknown")),
+    ("schedule", ("retrieve", "train", "schedule")),
     ("tracker", ("track", "*")),
 )
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tabcf.contracts.target import TargetKind
-from tabcf.spec.records import Component, Target
+from tabcf.spec.records import Component, Spec, Target
 
-__all__ = ["DEFAULT_LOSS", "DEFAULT_METRICS", "default_split", "possible_kinds"]
+__all__ = ["DEFAULT_LOSS", "default_metrics", "default_split", "possible_kinds"]
 
 DEFAULT_LOSS: Mapping[TargetKind, str] = {
     "regression": "mse",
@@ -17,13 +17,21 @@ DEFAULT_LOSS: Mapping[TargetKind, str] = {
     "classes": "cross_entropy",
     "implicit": "softmax",
 }
-DEFAULT_METRICS: Mapping[TargetKind, tuple[Any, ...]] = {
+_DEFAULT_METRICS: Mapping[TargetKind, tuple[Any, ...]] = {
     "regression": ("rmse", "mae"),
     "rating": ("rmse", "mae"),
     "binary": ("auc", "log_loss", "accuracy"),
     "classes": ("accuracy", "log_loss"),
     "implicit": ({"ndcg": 10}, {"recall": 10}),
 }
+
+
+def default_metrics(spec: Spec, kind: TargetKind) -> tuple[Any, ...]:
+    """The metrics of a spec that names none, as YAML has them; of lists too with two stages."""
+    found = _DEFAULT_METRICS[kind]
+    if spec.retrieve is not None and kind != "implicit":
+        return (*found, *_DEFAULT_METRICS["implicit"])
+    return found
 
 
 def default_split(target: Target, columns: Collection[str]) -> Component:

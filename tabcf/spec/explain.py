@@ -9,11 +9,13 @@ from tabcf.contracts.options import Options
 from tabcf.contracts.target import TargetKind
 from tabcf.plugin.registry import Registry
 from tabcf.spec.components import kind_at, name_and_options
-from tabcf.spec.defaults import DEFAULT_LOSS, DEFAULT_METRICS, default_split, possible_kinds
+from tabcf.spec.defaults import DEFAULT_LOSS, default_metrics, default_split, possible_kinds
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.read import SpecDocument
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Component, Spec, Target
+from tabcf.spec.references import spec_columns
+from tabcf.spec.stages import first_stage_columns
 from tabcf.spec.wording import flow
 
 __all__ = ["Explained", "explain"]
@@ -38,11 +40,19 @@ def explain(document: SpecDocument, registry: Registry) -> list[Explained]:
     """
     explainer = _Explainer(document, registry)
     rows = explainer.rows(document.spec, document.tree, (), ())
+    spec = document.spec
     defaults = {
-        "loss": _default_loss(document.spec),
-        "metrics": _default_metrics(document.spec),
-        "split": _default_split(document.spec),
+        "loss": _default_loss(spec.target),
+        "metrics": _default_metrics(spec),
+        "split": _default_split(spec),
     }
+    if spec.retrieve is not None:
+        columns = first_stage_columns(spec, registry, spec_columns(spec, registry))
+        defaults |= {
+            "retrieve.target": "the spec's target",
+            "retrieve.loss": _default_loss(spec.retrieve.target or spec.target),
+            "retrieve.columns": list(columns),
+        }
     return [
         row._replace(value=defaults[row.path])
         if row.path in defaults and row.value is None
@@ -51,14 +61,14 @@ def explain(document: SpecDocument, registry: Registry) -> list[Explained]:
     ]
 
 
-def _kinds(spec: Spec) -> list[TargetKind]:
+def _kinds(target: Target) -> list[TargetKind]:
     """The kinds of target that the data decide between, in the order of the defaults."""
-    return [kind for kind in DEFAULT_LOSS if kind in possible_kinds(spec.target)]
+    return [kind for kind in DEFAULT_LOSS if kind in possible_kinds(target)]
 
 
-def _default_loss(spec: Spec) -> Any:
+def _default_loss(target: Target) -> Any:
     """The loss by default, or those that the data decide between."""
-    losses = [DEFAULT_LOSS[kind] for kind in _kinds(spec)]
+    losses = [DEFAULT_LOSS[kind] for kind in _kinds(target)]
     return losses[0] if len(losses) == 1 else f"by the target's values: {', '.join(losses)}"
 
 
@@ -69,7 +79,7 @@ def _default_split(spec: Spec) -> str:
 
 
 def _default_metrics(spec: Spec) -> Any:
-    metrics = [flow(list(DEFAULT_METRICS[kind])) for kind in _kinds(spec)]
+    metrics = [flow(list(default_metrics(spec, kind))) for kind in _kinds(spec.target)]
     return metrics[0] if len(metrics) == 1 else f"by the target's values: {', '.join(metrics)}"
 
 

@@ -122,8 +122,9 @@ def _as_mapping(old: Any, step: str, path: KeyPath, setting: _Setting) -> dict[s
 
 def _shorthand(path: KeyPath, registry: Registry) -> str | None:
     """The key that a bare value at `path` is short for."""
-    if path in _SHORTHANDS:
-        return _SHORTHANDS[path]
+    of_a_stage = path[1:] if path[:1] == ("retrieve",) else path
+    if of_a_stage in _SHORTHANDS:
+        return _SHORTHANDS[of_a_stage]
     kind = kind_at(path[:-1])
     if kind is None or not registry.has(kind, str(path[-1])):
         return None

@@ -8,12 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tabcf.contracts.options import Options
 from tabcf.spec.wording import describe
 
-__all__ = ["Component", "EarlyStopping", "Entity", "Implicit", "Spec", "Target", "Train"]
+__all__ = [
+    "Component",
+    "EarlyStopping",
+    "Entity",
+    "Implicit",
+    "Retrieve",
+    "Spec",
+    "Target",
+    "Train",
+]
 
 _Decay = Annotated[float, Field(ge=0)]
 
@@ -145,8 +162,35 @@ class Train(Options):
     """Threads for torch while training; more help large batches of an MLP on idle cores."""
 
 
+class Retrieve(Options):
+    """The first of two stages: a model that finds items, which the spec's own puts into order.
+
+    Both have the same data, entities, split and seed, and are fitted on the same rows.
+    """
+
+    model: Component
+    """The model that finds them."""
+    n: PositiveInt = 200
+    """How many items it finds for each user."""
+    target: Target | None = None
+    """What it learns, by default the spec's target: what people do may find the items that a
+    predicted rating puts into order."""
+    loss: Component | None = None
+    """Its loss; by default what suits its target and model."""
+    negatives: Component | None = None
+    """How items that a user did not choose are drawn for it; `uniform` by default."""
+    unknown: Component | None = None
+    """What an id without training interactions stands on in it: `mean` or `masked`."""
+    columns: tuple[str, ...] | None = None
+    """Which of the spec's columns it receives beside ids, such as `[user.age, weekday]`; by
+    default those of users and items, and none where it is solved."""
+    train: Train = Train()
+    """How it is fitted. Nothing is taken over from the spec's own `train` but `device`, `threads`
+    and `refit`, which has to be the same."""
+
+
 class Spec(Options):
-    """One model, from data to metrics."""
+    """One model, from data to metrics, or two of them in a row."""
 
     tabcf: Literal[1]
     """Version of this grammar."""
@@ -182,7 +226,23 @@ class Spec(Options):
     """What several events of one user with one item are: all of them, one, or their mean."""
     train: Train = Train()
     """How the weights are learnt."""
+    retrieve: Retrieve | None = None
+    """A first stage: lists are then the items that it finds, in the order of the model."""
     track: tuple[Component, ...] = ()
     """Who is told of the fit, such as a log file."""
     seed: int = Field(default=42, ge=0)
     """Where all randomness starts."""
+
+    @field_validator("retrieve")
+    @classmethod
+    def _with_shared_training(cls, value: Retrieve | None, info: ValidationInfo) -> Retrieve | None:
+        """The first stage with what it takes over from the spec's `train`."""
+        train = info.data.get("train")
+        if value is None or train is None:
+            return value
+        shared = {
+            name: getattr(train, name)
+            for name in ("refit", "device", "threads")
+            if name not in value.train.model_fields_set
+        }
+        return value.model_copy(update={"train": value.train.model_copy(update=shared)})

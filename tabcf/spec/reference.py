@@ -18,6 +18,7 @@ from tabcf.spec.records import (
     EarlyStopping,
     Entity,
     Implicit,
+    Retrieve,
     Spec,
     Target,
     Train,
@@ -34,6 +35,7 @@ _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("`entities.NAME`", "entities.user", Entity),
     ("`train`", "train", Train),
     ("`train.early_stopping`", "train.early_stopping", EarlyStopping),
+    ("`retrieve`", "retrieve", Retrieve),
 )
 _KIND_TITLES: Mapping[str, str] = {
     "model": "Models: `model`",

@@ -162,6 +162,7 @@ SOLVED = (
         build=_mean,
         solve=_solve,
         is_single_output=True,
+        orders_items=False,
     ),
     ModelDefinition(
         name="bias",

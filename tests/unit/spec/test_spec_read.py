@@ -232,7 +232,7 @@ class TestOverrides:
                 "sede=1",
                 "unknown key 'sede'; did you mean 'seed'? known: tabcf, name, plugins, "
                 "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
-                "duplicates, train, track, seed",
+                "duplicates, train, retrieve, track, seed",
             ),
             (
                 "loss=mes",

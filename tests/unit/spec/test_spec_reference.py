@@ -10,7 +10,15 @@ from tabcf.run.builtins import builtin_registry
 from tabcf.spec.components import components
 from tabcf.spec.document import parse_document
 from tabcf.spec.options import component_problems
-from tabcf.spec.records import EarlyStopping, Entity, Implicit, Spec, Target, Train
+from tabcf.spec.records import (
+    EarlyStopping,
+    Entity,
+    Implicit,
+    Retrieve,
+    Spec,
+    Target,
+    Train,
+)
 from tabcf.spec.reference import component_text, example_of, reference_page
 
 
@@ -19,7 +27,7 @@ def page(registry: Registry) -> str:
     return reference_page(registry)
 
 
-@pytest.mark.parametrize("record", [Spec, Target, Implicit, Entity, Train, EarlyStopping])
+@pytest.mark.parametrize("record", [Spec, Target, Implicit, Entity, Train, EarlyStopping, Retrieve])
 def test_every_field_has_a_row_with_its_docstring(record: type[Spec], page: str) -> None:
     for name, field in record.model_fields.items():
         assert field.description, f"{record.__name__}.{name} has no docstring"
