@@ -151,6 +151,10 @@ class PopularModel(nn.Module):
         count = self.count[items.x_cat[:, 0]]
         return count[None, :, None].expand(len(query.user.x_cat), -1, 1)
 
+    def score_candidates(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, N, 1)`: counts of the N items of each user."""
+        return self.count[items.x_cat[:, 0]].view(len(query.user.x_cat), -1, 1)
+
 
 class EASE(nn.Module):
     """Linear item-to-item model in closed form (Steck, 2019).
@@ -200,13 +204,22 @@ class EASE(nn.Module):
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, 1)`: sums over the users' past items; zero for a user without any."""
+        return self._scores(query).index_select(1, items.x_cat[:, 0]).unsqueeze(2)
+
+    def score_candidates(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, N, 1)`: the same for N items of each user."""
+        scores = self._scores(query)
+        candidates = items.x_cat[:, 0].long().view(len(scores), -1)
+        return scores.gather(1, candidates).unsqueeze(2)
+
+    def _scores(self, query: Query) -> Tensor:
+        """`(B, I)` of all items that there are."""
         if query.history is None:
             raise TrainingError(f"{self._name} scores items from a user's past items; got none")
         history = query.history
-        scores = functional.embedding_bag(
+        return functional.embedding_bag(
             history.values.long(), self.weight, history.offsets, mode="sum"
         )
-        return scores.index_select(1, items.x_cat[:, 0]).unsqueeze(2)
 
     @property
     def _name(self) -> str:

@@ -69,13 +69,7 @@ class ItemKNN(nn.Module):
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, N, 1)`; zero for a user without past items, or for an item far from them."""
-        if query.history is None:
-            raise TrainingError("item_knn scores items from a user's past items; got none")
-        history = query.history
-        had = self.likeness.new_zeros(len(self.likeness), len(query.user.x_cat))
-        had[history.values.long(), history.row_of_value] = 1.0
-        had[0] = 0.0
-        candidates = items.x_cat[:, 0]
+        had, candidates = self._had(query), items.x_cat[:, 0]
         scores = functional.embedding_bag(
             self.neighbour.index_select(0, candidates),
             had,
@@ -83,6 +77,26 @@ class ItemKNN(nn.Module):
             mode="sum",
         )
         return scores.T.unsqueeze(2)
+
+    def score_candidates(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, N, 1)`: the same for N items of each user."""
+        had, candidates = self._had(query), items.x_cat[:, 0]
+        n_users = had.shape[1]
+        users = torch.arange(n_users, device=candidates.device)
+        users = users.repeat_interleave(len(candidates) // n_users)[:, None]
+        likeness = self.likeness.index_select(0, candidates)
+        scores = (had[self.neighbour.index_select(0, candidates), users] * likeness).sum(1)
+        return scores.view(n_users, -1, 1)
+
+    def _had(self, query: Query) -> Tensor:
+        """`(I, B)`: 1 where a user had an item."""
+        if query.history is None:
+            raise TrainingError("item_knn scores items from a user's past items; got none")
+        history = query.history
+        had = self.likeness.new_zeros(len(self.likeness), len(query.user.x_cat))
+        had[history.values.long(), history.row_of_value] = 1.0
+        had[0] = 0.0
+        return had
 
 
 def interactions(table: Table) -> tuple[Tensor, Tensor]:

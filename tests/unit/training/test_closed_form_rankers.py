@@ -18,10 +18,11 @@ from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError, TrainingError
 from tabcf.nn import DotProduct
+from tabcf.nn.scoring import score_candidates
 from tabcf.testing import tiny_ratings
 from tabcf.training import als, neighbours
 from tabcf.training.als import solve_ials
-from tabcf.training.closed_form import EASE, EDLAE
+from tabcf.training.closed_form import EASE, EDLAE, PopularModel
 from tabcf.training.neighbours import ItemKNN, co_occurrences, distinct_pairs
 
 N_USERS, N_ITEMS = 21, 13
@@ -164,6 +165,26 @@ def test_some_items_score_as_they_do_among_all() -> None:
     histories = [[1, 7], [9]]
     everything = scores(model, histories)
     np.testing.assert_array_equal(scores(model, histories, some), everything[:, [5, 0, 2]])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [EDLAE(LAYOUT, l2=5.0), ItemKNN(LAYOUT, k=4), PopularModel(LAYOUT)],
+    ids=["edlae", "item_knn", "popular"],
+)
+def test_other_items_of_each_user_score_as_they_do_among_all(model: Any) -> None:
+    """Users with a history, a user without one, and an item that nobody knows."""
+    given = problem()
+    ranker = solved(model, given)
+    history = Bag(torch.tensor([1, 4, 12, 7]).int(), torch.tensor([0, 3, 3]))
+    query = Query(ids(3), Inputs(torch.zeros(3, 0), torch.zeros(3, 0)), history)
+    every = ranker.score_items(query, ids(N_ITEMS)).squeeze(2)
+    chosen = torch.tensor([[0, 5, 11, 2], [3, 3, 8, 0], [12, 1, 6, 7]])
+    some = Inputs(chosen.flatten()[:, None].int(), torch.zeros(12, 0))
+    found = score_candidates(ranker, query, some)
+    assert found.shape == (3, 4, 1)
+    assert torch.allclose(found.squeeze(2), every.gather(1, chosen), atol=1e-6)
+    assert float(found.abs().max()) > 0
 
 
 @pytest.mark.parametrize("model", [EDLAE(LAYOUT), ItemKNN(LAYOUT)], ids=["edlae", "item_knn"])
