@@ -20,7 +20,8 @@ __all__ = ["command"]
 @click.option("--deny", multiple=True, help="An item's id that is never listed; several allowed.")
 @click.option("--max-per", multiple=True, metavar="COLUMN=N", help="At most N of each value.")
 @click.option("--retrieve", metavar="RUN", help="A run that finds the items; RUN orders them.")
-@click.option("--retrieved", default=200, show_default=True, help="How many it finds.")
+@click.option("--no-retrieve", is_flag=True, help="Leave out RUN's own first stage.")
+@click.option("--retrieved", type=click.IntRange(min=1), help="How many the first stage finds.")
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
 @formats
 def command(
@@ -33,7 +34,8 @@ def command(
     deny: tuple[str, ...],
     max_per: tuple[str, ...],
     retrieve: str | None,
-    retrieved: int,
+    no_retrieve: bool,
+    retrieved: int | None,
     seen: bool,
     style: str | None,
 ) -> None:
@@ -61,7 +63,7 @@ def command(
         where=where,
         deny=deny,
         max_per=dict(caps),
-        retrieve=None if retrieve is None else load_run(retrieve).trained,
+        retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
         n_retrieved=retrieved,
         is_text=True,
     )

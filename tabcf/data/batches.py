@@ -20,6 +20,7 @@ __all__ = [
     "batches_in_order",
     "gather",
     "join",
+    "mapped",
     "select",
     "select_bag",
     "shuffled_batches",
@@ -165,6 +166,13 @@ def _slices(
         yield Batch(Inputs(x_cat, x_cont, x_sets), targets[number], weights[number])
 
 
+def _kept(bag: Bag, values: Tensor, is_kept: Tensor) -> Bag:
+    """A bag of other values, of which some are left out."""
+    kept_before = torch.cat([is_kept.new_zeros(1, dtype=torch.int64), torch.cumsum(is_kept, 0)])
+    weights = None if bag.weights is None else bag.weights[is_kept]
+    return Bag(values[is_kept], kept_before[bag.offsets], weights)
+
+
 def _bounds(bag: Bag) -> Tensor:
     """`(B + 1,)`: offsets with the end of the last row."""
     return torch.cat([bag.offsets, bag.offsets.new_tensor([len(bag.values)])])
@@ -180,10 +188,19 @@ def slice_bag(bag: Bag, start: int, stop: int) -> Bag:
 
 def without(bag: Bag, left_out: Tensor) -> Bag:
     """The bag less one value a row, `(B,)`; 0 leaves nothing out."""
-    is_kept = bag.values != left_out[bag.row_of_value]
-    kept_before = torch.cat([is_kept.new_zeros(1, dtype=torch.int64), torch.cumsum(is_kept, 0)])
-    weights = None if bag.weights is None else bag.weights[is_kept]
-    return Bag(bag.values[is_kept], kept_before[bag.offsets], weights)
+    return _kept(bag, bag.values, bag.values != left_out[bag.row_of_value])
+
+
+def mapped(bag: Bag, mapping: Tensor) -> Bag:
+    """A bag's values mapped; those mapped to a negative number are dropped.
+
+    Example:
+        >>> bag = Bag(torch.tensor([2, 0, 1]), torch.tensor([0, 1]))
+        >>> [part.tolist() for part in mapped(bag, torch.tensor([-1, 5, 7]))[:2]]
+        [[7, 5], [0, 1]]
+    """
+    values = mapping[bag.values.long()]
+    return _kept(bag, values, values >= 0)
 
 
 def select_bag(bag: Bag, rows: Tensor) -> Bag:

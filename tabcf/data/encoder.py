@@ -187,12 +187,20 @@ class Encoder:
         """Every column that the model receives, with its encoding."""
         return [(f.plan, f.encoding) for f in self._columns if f.encoding is not None]
 
+    def request_columns(self, name: str) -> list[str]:
+        """What a request may give of an entity: its id, and what its columns are made from."""
+        needed = {
+            column for plan in self._plans.values() for table, column in plan.raw if table == name
+        }
+        return list(dict.fromkeys([self.entities[name].plan.id, *sorted(needed)]))
+
     def events_with(
         self,
         context: Mapping[str, Any],
         users: np.ndarray,
         *,
         attributes: Source | None = None,
+        is_shared: bool = False,
     ) -> Inputs:
         """Event columns of one request a user, all bringing the same values and nothing else.
 
@@ -204,6 +212,7 @@ class Encoder:
                 column itself, such as `daypart`.
             users: `(n,)` the users' rows; all 0 where the run has no users.
             attributes: The users' attributes where these came with the request.
+            is_shared: Whether the context is another model's too, and names what that one reads.
 
         Raises:
             DataError: The context names something that no event column is made from, or a column
@@ -223,7 +232,7 @@ class Encoder:
         further = [name for name in self.entities if name not in _ROLES]
         columns = [*self.event_sources, *(self._ids[name] for name in further)]
         for name in context:
-            if name not in columns and name not in own:
+            if name not in columns and name not in own and not is_shared:
                 known = ", ".join([*columns, *own]) or "none"
                 raise DataError(f"context: no event column reads '{name}'; known: {known}")
         frame = pd.DataFrame(
@@ -335,17 +344,14 @@ class Encoder:
 
     def _request(self, name: str, source: Source) -> tuple[pd.DataFrame, np.ndarray]:
         """A request's attributes behind a blank row, and each row's embedding row."""
-        entity, frame = self.entities[name], source.frame
-        needed = {
-            column for plan in self._plans.values() for table, column in plan.raw if table == name
-        }
-        if not needed & set(frame.columns) and entity.plan.id not in frame.columns:
-            known = ", ".join([entity.plan.id, *sorted(needed)])
+        entity, frame, columns = self.entities[name], source.frame, self.request_columns(name)
+        if not set(columns) & set(frame.columns):
+            known = ", ".join(columns)
             raise DataError(f"{source.name}: expected at least one of the columns: {known}")
         index = np.zeros(len(frame) + 1, dtype=np.int32)
         if entity.plan.id in frame.columns:
             index[1:] = entity.index[entity.rows_of(frame[entity.plan.id], source)]
-        complete = frame.reindex(columns=list({entity.plan.id, *needed}))
+        complete = frame.reindex(columns=columns)
         return complete.reindex(range(-1, len(frame))).reset_index(drop=True), index
 
     def _entity_table(self, name: str, maker: Maker, source: Source) -> EntityTable:

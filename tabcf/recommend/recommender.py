@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,31 +12,18 @@ import torch
 from torch import Generator
 
 from tabcf.contracts.inputs import Bag, Inputs
-from tabcf.data.batches import select
+from tabcf.data.batches import mapped, select
 from tabcf.data.conditions import matching
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
 from tabcf.recommend.index import ItemIndex, indexed_items
 from tabcf.recommend.rules import capped, caps_of
 from tabcf.recommend.topk import Lists, top_items
-from tabcf.recommend.trained import Trained
-from tabcf.recommend.two_stage import reordered
+from tabcf.recommend.trained import FirstStage, Trained
+from tabcf.recommend.two_stage import reordered, retrieved
+from tabcf.recommend.users import AskedUsers, asked_users, listed, strangers
 
-__all__ = ["AskedUsers", "OfferedItems", "offered_items", "recommend"]
-
-
-@dataclass(frozen=True, slots=True)
-class AskedUsers:
-    """Whom to recommend to: their ids to show, their rows (0 unknown) and their columns.
-
-    `attributes` are those that came with the request.
-    """
-
-    ids: list[Any]
-    rows: np.ndarray
-    inputs: Inputs
-    basis: list[str]
-    attributes: Source | None = None
+__all__ = ["OfferedItems", "offered_items", "recommend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +48,8 @@ def recommend(
     where: str | None = None,
     deny: Iterable[Any] = (),
     max_per: Mapping[str, int] | None = None,
-    retrieve: Trained | None = None,
-    n_retrieved: int = 200,
+    retrieve: Trained | bool = True,
+    n_retrieved: int | None = None,
     index: ItemIndex | None = None,
     is_text: bool = False,
 ) -> pd.DataFrame:
@@ -82,9 +69,9 @@ def recommend(
         where: Conditions on the items' columns, such as `year >= 1990 and genres has Comedy`.
         deny: Ids of items that are never listed.
         max_per: At most so many items of each value of a column, such as `{"genres": 3}`.
-        retrieve: Another model that finds `n_retrieved` items for each user, which this one puts
-            into order; users and items go by their ids.
-        n_retrieved: How many it finds.
+        retrieve: Whether the model's own first stage, if it has one, finds the items that this one
+            puts into order; or another model that finds them, users and items going by their ids.
+        n_retrieved: How many it finds; by default as many as the first stage does, else 200.
         index: An index of the model's items that finds nearly the best of them; it holds all
             items, so that `candidates`, `where`, `deny`, `max_per` and `retrieve` do not go with
             it.
@@ -103,26 +90,30 @@ def recommend(
     trained.require_entities("recommend")
     if k < 1:
         raise DataError(f"k: expected a positive number, got {k}")
-    deny = _listed(deny)
+    deny = listed(deny)
+    first = _stage(trained, retrieve, n_retrieved)
     if index is not None:
         narrowing = {
             "candidates": candidates is not None,
             "where": where is not None,
             "deny": bool(deny),
             "max_per": bool(max_per),
-            "retrieve": retrieve is not None,
+            "retrieve": first is not None,
         }
         given = [name for name, is_given in narrowing.items() if is_given]
         if given:
             raise DataError(f"index: it lists all items, so that {given[0]} does not go with it")
-    asked = _users(trained, users, is_text=is_text)
+    asked = asked_users(trained, users, is_text=is_text)
     offered = offered_items(trained, candidates, is_text=is_text)
     offered = _allowed(trained, offered, where, deny, is_text=is_text)
     if not offered.ids:
         raise DataError("where: no item is left to recommend")
+    if first is not None and candidates is not None and not isinstance(retrieve, Trained):
+        # Whatever the caller chose is put into order where there is nothing to leave out.
+        first = first if len(offered.ids) > first.n else None
     events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
     past = trained.past
-    history = None if past is None else past.positive.of_users(asked.rows)
+    history = trained.history_of(asked.rows)
     excluded = None if past is None or not exclude_seen else past.seen.of_users(asked.rows)
     seen = None if excluded is None else _as_columns(excluded, offered.rows)
     rng = Generator().manual_seed(trained.seed)
@@ -131,7 +122,7 @@ def recommend(
     found: Iterable[Lists]
     if index is not None:
         found = indexed_items(trained, index, asked.inputs, events, longer, seen=seen)
-    elif retrieve is None:
+    elif first is None:
         found = top_items(
             trained,
             asked.inputs,
@@ -140,13 +131,31 @@ def recommend(
             longer,
             rng,
             seen=seen,
-            history=_as_indices(trained, history),
+            history=history,
         )
     else:
-        first = _retrieved(
-            retrieve, users, offered, n_retrieved, exclude_seen=exclude_seen, is_text=is_text
+        first_found = retrieved(
+            first,
+            _asked_of_first(first.trained, users, len(asked.ids), is_text=is_text),
+            offered.ids,
+            context=context,
+            exclude_seen=exclude_seen,
+            is_text=is_text,
         )
-        found = reordered(trained, asked.inputs, events, offered.inputs, first, longer)
+        if isinstance(retrieve, Trained):
+            # A run that the caller names is asked for everybody.
+            first_found = first_found._replace(is_known=np.ones(len(asked.ids), dtype=bool))
+        found = reordered(
+            trained,
+            asked.inputs,
+            events,
+            offered.inputs,
+            longer,
+            rng,
+            first_found,
+            seen=seen,
+            history=history,
+        )
     lists = [
         _frame(trained, asked, offered, capped(block, caps, k) if caps else block)
         for block in found
@@ -154,78 +163,25 @@ def recommend(
     return pd.concat(lists, ignore_index=True)
 
 
-def _retrieved(
-    first: Trained,
-    users: Any,
-    offered: OfferedItems,
-    n: int,
-    *,
-    exclude_seen: bool,
-    is_text: bool,
-) -> list[Lists]:
-    """The items that another model finds among those offered, as positions among these.
-
-    Raises:
-        DataError: It knows none of them.
-    """
-    first.require_entities("retrieve")
-    asked = _users(first, users, is_text=is_text)
-    rows = first.encoder.entities["item"].rows_of_ids(offered.ids, is_text=is_text)
-    known = np.flatnonzero(rows)
-    if not len(known):
-        raise DataError("retrieve: the other run knows none of the items")
-    items = select(first.encoder.tables["item"].inputs, torch.from_numpy(rows[known]))
-    past = first.past
-    seen = history = None
-    if past is not None:
-        history = _as_indices(first, past.positive.of_users(asked.rows))
-        if exclude_seen:
-            seen = _as_columns(past.seen.of_users(asked.rows), rows[known])
-    events = first.encoder.events_with({}, asked.rows, attributes=asked.attributes)
-    position = torch.from_numpy(np.append(known, -1))
-    return [
-        Lists(block.users, position[block.columns], block.scores)
-        for block in top_items(
-            first,
-            asked.inputs,
-            events,
-            items,
-            min(n, len(known)),
-            Generator().manual_seed(first.seed),
-            seen=seen,
-            history=history,
-        )
-    ]
+def _stage(trained: Trained, retrieve: Trained | bool, n: int | None) -> FirstStage | None:
+    """What finds the items: another model, the model's own first stage, or nothing."""
+    if n is not None and n < 1:
+        raise DataError(f"n_retrieved: expected a positive number, got {n}")
+    if isinstance(retrieve, Trained):
+        retrieve.require_entities("retrieve")
+        return FirstStage(retrieve) if n is None else FirstStage(retrieve, n)
+    if not retrieve or trained.first is None:
+        return None
+    return trained.first if n is None else replace(trained.first, n=n)
 
 
-def _users(trained: Trained, users: Any, *, is_text: bool) -> AskedUsers:
-    if isinstance(users, AskedUsers):
-        return users
-    entity = trained.encoder.entities["user"]
+def _asked_of_first(first: Trained, users: Any, n: int, *, is_text: bool) -> AskedUsers:
+    """The same users as the first of two stages knows them."""
     if isinstance(users, pd.DataFrame):
-        source = source_of_frame(users, name="users")
-        table = trained.encoder.encode_entities("user", source)
-        given = source.frame.columns
-        n = len(source.frame)
-        if entity.plan.id in given:
-            ids = source.frame[entity.plan.id].tolist()
-            rows = entity.rows_of(source.frame[entity.plan.id], source)
-        else:
-            ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
-        inputs = select(table.inputs, torch.arange(1, n + 1))
-        basis = ["trained" if i else "attributes" for i in table.index[1:].tolist()]
-        return AskedUsers(ids, rows, inputs, basis, source)
-    ids = _listed(users)
-    rows = entity.rows_of_ids(ids, is_text=is_text)
-    inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
-    has_attributes = any(plan.table == "user" for plan, _ in trained.encoder.columns)
-    basis = [
-        "trained" if entity.index[row] else "attributes" if row and has_attributes else "average"
-        for row in rows
-    ]
-    known = entity.ids.values_of(rows)
-    shown = [given if value is None else value for given, value in zip(ids, known, strict=True)]
-    return AskedUsers(shown, rows, inputs, basis)
+        columns = first.encoder.request_columns("user")
+        if not set(columns) & set(users.columns):
+            return strangers(first, n)
+    return asked_users(first, users, is_text=is_text)
 
 
 def offered_items(
@@ -256,7 +212,7 @@ def offered_items(
     if candidates is None:
         rows = np.arange(1, len(entity), dtype=np.int32)
     else:
-        ids = _listed(candidates)
+        ids = listed(candidates)
         rows = entity.rows_of_ids(ids, is_text=is_text)
         unknown = [value for value, row in zip(ids, rows, strict=True) if not row]
         if unknown:
@@ -283,7 +239,7 @@ def _allowed(
     is_text: bool,
 ) -> OfferedItems:
     """The candidates that fulfil the conditions and are not denied."""
-    denied = _listed(deny)
+    denied = listed(deny)
     if where is None and not denied:
         return offered
     is_allowed = np.ones(len(offered.ids), dtype=bool)
@@ -302,39 +258,16 @@ def _allowed(
     )
 
 
-def _listed(ids: Any) -> list[Any]:
-    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        return [ids]
-    return list(ids)
-
-
 def _as_columns(seen: Bag, candidate_rows: np.ndarray) -> Bag:
     """Item rows as positions among the candidates; those that are no candidates drop out."""
     place = np.full(int(max(candidate_rows.max(initial=0), _largest(seen))) + 1, -1)
     place[candidate_rows] = np.arange(len(candidate_rows))
     place[0] = -1
-    return _mapped(seen, torch.from_numpy(place))
-
-
-def _as_indices(trained: Trained, history: Bag | None) -> Bag | None:
-    """Item rows as item indices, which is what models know."""
-    if history is None:
-        return None
-    index = trained.encoder.tables["item"].index.long()
-    index[0] = -1
-    return _mapped(history, index)
+    return mapped(seen, torch.from_numpy(place))
 
 
 def _largest(bag: Bag) -> int:
     return int(bag.values.max()) if len(bag.values) else 0
-
-
-def _mapped(bag: Bag, mapping: torch.Tensor) -> Bag:
-    """A bag's values mapped; those mapped to a negative number are dropped."""
-    values = mapping[bag.values.long()]
-    is_kept = values >= 0
-    kept_before = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(is_kept, 0)])
-    return Bag(values[is_kept], kept_before[bag.offsets])
 
 
 def _frame(

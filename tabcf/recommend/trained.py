@@ -13,12 +13,21 @@ from torch import Tensor, nn
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.layout import Layout
 from tabcf.contracts.target import TargetInfo
+from tabcf.data.batches import mapped
 from tabcf.data.encoder import Encoder
 from tabcf.data.sources import Source
 from tabcf.errors import RunError
 from tabcf.losses.loss import Loss
 
-__all__ = ["History", "Past", "Trained", "TrainingEvents", "column_of", "ranking_value"]
+__all__ = [
+    "FirstStage",
+    "History",
+    "Past",
+    "Trained",
+    "TrainingEvents",
+    "column_of",
+    "ranking_value",
+]
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,14 @@ class TrainingEvents:
         return Source(frame, self.source.name, self.source.is_text)
 
 
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """A model that finds n items for each user, which another one puts into order."""
+
+    trained: Trained
+    n: int = 200
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model in evaluation mode with its encoder, its target and its loss, which decodes.
@@ -114,6 +131,7 @@ class Trained:
         seed: Where orders of ties and samples come from.
         read_events: Gives the training events; None where they were not kept.
         build: Gives an untrained model of the same kind for a layout; the key to growing.
+        first: What finds the items of its lists; without it they are of all items.
     """
 
     encoder: Encoder
@@ -124,6 +142,7 @@ class Trained:
     seed: int = 0
     read_events: Callable[[], TrainingEvents] | None = None
     build: Callable[[Layout], nn.Module] | None = None
+    first: FirstStage | None = None
 
     @cached_property
     def events(self) -> TrainingEvents:
@@ -148,6 +167,16 @@ class Trained:
         """Where the weights are."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
         return tensors[0].device if tensors else torch.device("cpu")
+
+    def history_of(self, users: np.ndarray) -> Bag | None:
+        """The past items of users by their rows, as item indices, which is what models know.
+
+        Items without training events drop out.
+        """
+        if self.past is None:
+            return None
+        index = self.encoder.tables["item"].index
+        return mapped(self.past.positive.of_users(users), torch.where(index > 0, index, -1))
 
     def require_entities(self, what: str) -> None:
         """Raise unless the run has both users and items."""

@@ -5,21 +5,90 @@ Dimension letters: B users, N items found for each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from tabcf.contracts.inputs import Inputs, Query
-from tabcf.data.batches import select, to_device
+from tabcf.contracts.inputs import Bag, Inputs, Query
+from tabcf.data.batches import bag_to_device, mapped, select, select_bag, to_device
+from tabcf.errors import DataError
+from tabcf.metrics.ranking import rank_items
 from tabcf.nn.scoring import score_candidates
-from tabcf.recommend.topk import Lists
-from tabcf.recommend.trained import Trained, ranking_value
+from tabcf.recommend.topk import Lists, top_items
+from tabcf.recommend.trained import FirstStage, Trained, ranking_value
+from tabcf.recommend.users import AskedUsers
 
-__all__ = ["reordered"]
+__all__ = ["Found", "reordered", "retrieved"]
 
 # Pairs scored at a time.
 _BLOCK = 1 << 15
+
+
+class Found(NamedTuple):
+    """What the first of two stages finds for U users.
+
+    Attributes:
+        lists: Positions among the items that it chose from, -1 in empty places.
+        is_known: `(U,)` booleans: whom it knows anything of; the others' lists say nothing.
+    """
+
+    lists: Iterable[Lists]
+    is_known: np.ndarray
+
+
+def retrieved(
+    first: FirstStage,
+    users: AskedUsers,
+    items: Sequence[Any],
+    *,
+    context: Mapping[str, Any] | None = None,
+    exclude_seen: bool = True,
+    is_text: bool = False,
+) -> Found:
+    """The items that the first of two stages finds; some users at a time, as they are asked for.
+
+    Args:
+        first: The model and how many items it finds.
+        users: The users as that model knows them.
+        items: Ids of the items to choose from; those that it does not know are never found.
+        context: Values of event columns; those that it does not read are left out.
+        exclude_seen: Leave out what a user had in its training.
+        is_text: Ids come from a command line.
+
+    Raises:
+        DataError: It knows none of the items.
+    """
+    trained = first.trained
+    rows = trained.encoder.entities["item"].rows_of_ids(items, is_text=is_text)
+    known = np.flatnonzero(rows)
+    if not len(known):
+        raise DataError("retrieve: the other run knows none of the items")
+    seen = None
+    if trained.past is not None and exclude_seen:
+        place = np.full(len(trained.encoder.entities["item"]), -1)
+        place[rows[known]] = np.arange(len(known))
+        seen = mapped(trained.past.seen.of_users(users.rows), torch.from_numpy(place))
+    events = trained.encoder.events_with(
+        context or {}, users.rows, attributes=users.attributes, is_shared=True
+    )
+    blocks = top_items(
+        trained,
+        users.inputs,
+        events,
+        select(trained.encoder.tables["item"].inputs, torch.from_numpy(rows[known])),
+        min(first.n, len(known)),
+        Generator().manual_seed(trained.seed),
+        seen=seen,
+        history=trained.history_of(users.rows),
+    )
+    position = torch.from_numpy(np.append(known, -1))
+    return Found(
+        (Lists(block.users, position[block.columns], block.scores) for block in blocks),
+        np.array([basis != "average" for basis in users.basis]),
+    )
 
 
 @torch.inference_mode()
@@ -28,34 +97,60 @@ def reordered(
     users: Inputs,
     events: Inputs,
     items: Inputs,
-    found: Sequence[Lists],
     k: int,
+    rng: Generator,
+    found: Found,
+    *,
+    seen: Bag | None = None,
+    history: Bag | None = None,
 ) -> Iterator[Lists]:
-    """Each user's found items by the scores of a model, the k best of them.
+    """Each user's found items by the scores of a model, the k best of them; ties in random order.
+
+    Somebody whom the first stage knows nothing of gets the model's own list of all items.
 
     Args:
         trained: The model that gives the order.
         users: The users' own columns, U rows.
         events: The event's columns for each user, U rows.
-        items: The items' columns; the found lists hold their positions, -1 in empty places.
-        found: Lists of another model, which together hold all users.
-        k: Length of the lists.
+        items: The items' columns; the found lists hold their positions.
+        k: Length of the lists; no longer than what was found.
+        rng: Where the order of ties comes from.
+        found: What another model finds.
+        seen: Item columns that each user is not offered, U rows.
+        history: The users' past items as item indices, U rows.
     """
-    columns = torch.cat([lists.columns for lists in found])
-    n_users, n = columns.shape
-    size = max(_BLOCK // max(n, 1), 1)
-    for start in range(0, n_users, size):
-        rows = torch.arange(start, min(start + size, n_users))
-        own = columns[rows]
-        query = Query(
-            to_device(select(users, rows), trained.device),
-            to_device(select(events, rows), trained.device),
-        )
-        chosen = to_device(select(items, own.clamp_min(0).flatten()), trained.device)
-        scores = _scores(trained, query, chosen).masked_fill(own < 0, -torch.inf)
-        best, places = scores.topk(min(k, n), dim=1)
-        kept = own.gather(1, places).masked_fill(best == -torch.inf, -1)
-        yield Lists(slice(start, start + len(rows)), kept, best)
+    for lists in found.lists:
+        rows = torch.arange(lists.users.start, lists.users.stop)
+        columns = lists.columns
+        unknown = rows[torch.from_numpy(~found.is_known[lists.users])]
+        if len(unknown):
+            columns = columns.clone()
+            for block in top_items(
+                trained,
+                select(users, unknown),
+                select(events, unknown),
+                items,
+                columns.shape[1],
+                rng,
+                seen=None if seen is None else select_bag(seen, unknown),
+                history=None if history is None else select_bag(history, unknown),
+            ):
+                columns[unknown[block.users] - lists.users.start] = block.columns
+        size = max(_BLOCK // max(columns.shape[1], 1), 1)
+        for own_rows, own in zip(rows.split(size), columns.split(size), strict=True):
+            query = Query(
+                to_device(select(users, own_rows), trained.device),
+                to_device(select(events, own_rows), trained.device),
+                None
+                if history is None
+                else bag_to_device(select_bag(history, own_rows), trained.device),
+            )
+            chosen = to_device(select(items, own.clamp_min(0).flatten()), trained.device)
+            scores = _scores(trained, query, chosen).masked_fill(own < 0, -torch.inf)
+            places = rank_items(scores, None, min(k, own.shape[1]), rng)
+            kept = own.gather(1, places.clamp_min(0)).masked_fill(places < 0, -1)
+            shown = scores.gather(1, places.clamp_min(0))
+            yield Lists(slice(int(own_rows[0]), int(own_rows[-1]) + 1), kept, shown)
 
 
 def _scores(trained: Trained, query: Query, items: Inputs) -> Tensor:

@@ -154,8 +154,8 @@ class Run:
         where: str | None = None,
         deny: Iterable[Any] = (),
         max_per: Mapping[str, int] | None = None,
-        retrieve: Run | None = None,
-        n_retrieved: int = 200,
+        retrieve: Run | bool = True,
+        n_retrieved: int | None = None,
     ) -> pd.DataFrame:
         """The k items with the highest scores for each user.
 
@@ -169,9 +169,10 @@ class Run:
             where: Conditions on items, such as `year >= 1990 and genres has Comedy`.
             deny: Ids of items that are never listed.
             max_per: At most so many items of each value of a column, such as `{"genres": 3}`.
-            retrieve: A run that finds `n_retrieved` items for each user, which this one puts into
-                order; such as a dot product before a network with event columns.
-            n_retrieved: How many it finds.
+            retrieve: Whether the run's first stage, if it has one, finds the items that its model
+                puts into order; or another run that finds them, such as a dot product before a
+                network with event columns.
+            n_retrieved: How many it finds; by default as the spec says, and 200 of another run.
 
         Returns:
             One row a recommendation: user id, `rank`, item id, label, `score` and `basis`
@@ -187,7 +188,7 @@ class Run:
             where=where,
             deny=deny,
             max_per=max_per,
-            retrieve=None if retrieve is None else retrieve.trained,
+            retrieve=retrieve.trained if isinstance(retrieve, Run) else retrieve,
             n_retrieved=n_retrieved,
         )
 

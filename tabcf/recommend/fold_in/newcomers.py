@@ -27,8 +27,9 @@ from tabcf.errors import DataError
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.solver import Posterior
 from tabcf.recommend.predictor import decode_table, predict, prediction_columns
-from tabcf.recommend.recommender import AskedUsers, OfferedItems, offered_items, recommend
+from tabcf.recommend.recommender import OfferedItems, offered_items, recommend
 from tabcf.recommend.trained import Past, Trained
+from tabcf.recommend.users import AskedUsers
 
 __all__ = ["Newcomers", "fold_in"]
 

@@ -1,0 +1,89 @@
+"""Whom lists are for: known users by their ids, and new ones by attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tabcf.contracts.inputs import Inputs
+from tabcf.data.batches import select
+from tabcf.data.sources import Source, source_of_frame
+from tabcf.recommend.trained import Trained
+
+__all__ = ["AskedUsers", "asked_users", "listed", "strangers"]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedUsers:
+    """Whom to recommend to, U users of one model.
+
+    Attributes:
+        ids: Their ids as they are shown.
+        rows: `(U,)` int32, 0 for somebody unknown.
+        inputs: Their columns.
+        basis: What the user's part of a score rests on: `trained`, `attributes` or `average`.
+        attributes: Those that came with the request.
+    """
+
+    ids: list[Any]
+    rows: np.ndarray
+    inputs: Inputs
+    basis: list[str]
+    attributes: Source | None = None
+
+
+def asked_users(trained: Trained, users: Any, *, is_text: bool = False) -> AskedUsers:
+    """Users by an id, ids, or a frame of attributes in which an id column is optional.
+
+    `AskedUsers` of the model stay as they are.
+
+    Raises:
+        DataError: An id is of another type than in training, or the frame has no usable column.
+    """
+    if isinstance(users, AskedUsers):
+        return users
+    entity = trained.encoder.entities["user"]
+    has_attributes = any(plan.table == "user" for plan, _ in trained.encoder.columns)
+    if isinstance(users, pd.DataFrame):
+        source = source_of_frame(users, name="users")
+        table = trained.encoder.encode_entities("user", source)
+        given = source.frame.columns
+        n = len(source.frame)
+        if entity.plan.id in given:
+            ids = source.frame[entity.plan.id].tolist()
+            rows = entity.rows_of(source.frame[entity.plan.id], source)
+        else:
+            ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
+        inputs = select(table.inputs, torch.arange(1, n + 1))
+        otherwise = "attributes" if has_attributes else "average"
+        basis = ["trained" if i else otherwise for i in table.index[1:].tolist()]
+        return AskedUsers(ids, rows, inputs, basis, source)
+    ids = listed(users)
+    rows = entity.rows_of_ids(ids, is_text=is_text)
+    inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
+    basis = [
+        "trained" if entity.index[row] else "attributes" if row and has_attributes else "average"
+        for row in rows
+    ]
+    known = entity.ids.values_of(rows)
+    shown = [given if value is None else value for given, value in zip(ids, known, strict=True)]
+    return AskedUsers(shown, rows, inputs, basis)
+
+
+def strangers(trained: Trained, n: int) -> AskedUsers:
+    """N users of whom nothing is known."""
+    rows = np.zeros(n, dtype=np.int32)
+    inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
+    return AskedUsers(list(range(n)), rows, inputs, ["average"] * n)
+
+
+def listed(ids: Any) -> list[Any]:
+    """One id, or several, as a list."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        return [ids]
+    return list(ids)
