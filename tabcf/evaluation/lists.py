@@ -5,6 +5,7 @@ Dimension letters: U users, K places, I items.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,16 @@ from tabcf.data.batches import select, slice_bag
 from tabcf.data.values import sets
 from tabcf.metrics.ranking import rank_items, rank_relevant
 from tabcf.recommend.scores import score_blocks
-from tabcf.recommend.trained import History, Trained
+from tabcf.recommend.topk import Lists
+from tabcf.recommend.trained import FirstStage, History, Trained
+from tabcf.recommend.two_stage import Found, reordered, retrieved
+from tabcf.recommend.users import asked_users
 
 __all__ = [
     "RankedUsers",
     "item_attributes",
     "popular_lists",
+    "rank_found",
     "rank_users",
     "relevant_items",
     "training_counts",
@@ -70,35 +75,95 @@ def rank_users(
 ) -> RankedUsers:
     """Rank the whole catalogue, less what they have seen, for each user with something to find.
 
-    Every item that is known, in training or from the item table, is a candidate; a user's
-    relevant items are those of their rows in `table`, less what they have seen. Ties are broken
-    at random with the run's seed. Some users are scored at a time, and of their scores only the
-    first k places stay and, with `with_ranks`, one number for each relevant item.
+    Every item that is known, in training or from the item table, is a candidate; where the model
+    has a first stage, those that this does not find stand behind all others. A user's relevant
+    items are those of their rows in `table`, less what they have seen. Ties are broken at random
+    with the run's seed. Some users are scored at a time, and of their scores only the first k
+    places stay and, with `with_ranks`, one number for each relevant item.
     """
     users, relevant = relevant_items(table, seen)
     if not len(users):
-        none = torch.zeros(0, dtype=torch.int64)
-        places = none.reshape(0, k)
-        no_ranks = Bag(none.double(), none)
-        return RankedUsers(users, places, places.bool(), none, None, no_ranks, none)
+        return _no_users(users, k)
     encoder = trained.encoder
     user_inputs = select(encoder.tables["user"].inputs, torch.from_numpy(users))
+    events = encoder.events_with({}, users)
     items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
-    wanted = _columns(relevant, users)
     excluded = None if seen is None else _columns(seen, users)
-    history = None
-    if trained.past is not None:
-        rows = trained.past.positive.of_users(users)
-        history = Bag(encoder.tables["item"].index[rows.values.long()], rows.offsets)
+    history = trained.history_of(users)
     rng = Generator().manual_seed(trained.seed)
-    n_items = len(items.x_cat)
-    lists, hits, ranks, n_candidates = [], [], [], []
-    blocks = score_blocks(
-        trained, user_inputs, encoder.events_with({}, users), items, history=history
+    if trained.first is None:
+        blocks = score_blocks(trained, user_inputs, events, items, history=history)
+    else:
+        found = _found(trained, trained.first, users, exclude_seen=seen is not None)
+        lists = reordered(
+            trained,
+            user_inputs,
+            events,
+            items,
+            trained.first.n,
+            rng,
+            found,
+            seen=excluded,
+            history=history,
+        )
+        blocks = _as_scores(lists, len(items.x_cat))
+    wanted = _columns(relevant, users)
+    return _ranked(users, blocks, wanted, excluded, k=k, rng=rng, with_ranks=with_ranks)
+
+
+def rank_found(
+    trained: Trained, table: Table, *, seen: History | None = None, with_ranks: bool = False
+) -> RankedUsers:
+    """The same users' lists as the model's first stage has them, as long as what it finds."""
+    assert trained.first is not None
+    users, relevant = relevant_items(table, seen)
+    if not len(users):
+        return _no_users(users, trained.first.n)
+    found = _found(trained, trained.first, users, exclude_seen=seen is not None)
+    return _ranked(
+        users,
+        _as_scores(found.lists, len(trained.encoder.tables["item"]) - 1),
+        _columns(relevant, users),
+        None if seen is None else _columns(seen, users),
+        k=trained.first.n,
+        rng=Generator().manual_seed(trained.seed),
+        with_ranks=with_ranks,
     )
+
+
+def _found(trained: Trained, first: FirstStage, users: np.ndarray, *, exclude_seen: bool) -> Found:
+    """What the first stage finds among all items; users and items go by their ids."""
+    entities = trained.encoder.entities
+    asked = asked_users(first.trained, entities["user"].ids.values_of(users))
+    items = entities["item"].ids.values_of(np.arange(1, len(entities["item"])))
+    return retrieved(first, asked, items, exclude_seen=exclude_seen)
+
+
+def _as_scores(lists: Iterable[Lists], n_items: int) -> Iterator[tuple[slice, Tensor]]:
+    """Lists as `(B, I)` scores, -inf of whatever is in no list."""
+    for block in lists:
+        scores = torch.full((len(block.columns), n_items + 1), -torch.inf)
+        # Column -1, an empty place, writes into the last column, which is no item's.
+        scores.scatter_(1, block.columns % (n_items + 1), block.scores)
+        yield block.users, scores[:, :n_items]
+
+
+def _ranked(
+    users: np.ndarray,
+    blocks: Iterable[tuple[slice, Tensor]],
+    wanted: Bag,
+    excluded: Bag | None,
+    *,
+    k: int,
+    rng: Generator,
+    with_ranks: bool,
+) -> RankedUsers:
+    """Lists and ranks by scores, some users at a time."""
+    lists, hits, ranks, n_candidates = [], [], [], []
     for block, scores in blocks:
         left_out = None if excluded is None else slice_bag(excluded, block.start, block.stop)
         to_find = slice_bag(wanted, block.start, block.stop)
+        n_items = scores.shape[1]
         listed = rank_items(scores, left_out, k, rng)
         is_relevant = torch.zeros(len(scores), n_items + 1, dtype=torch.bool)
         is_relevant[to_find.row_of_value, to_find.values] = True
@@ -118,6 +183,12 @@ def rank_users(
         Bag(torch.cat(ranks), wanted.offsets) if with_ranks else None,
         torch.cat(n_candidates) if with_ranks else None,
     )
+
+
+def _no_users(users: np.ndarray, k: int) -> RankedUsers:
+    none = torch.zeros(0, dtype=torch.int64)
+    places = none.reshape(0, k)
+    return RankedUsers(users, places, places.bool(), none, None, Bag(none.double(), none), none)
 
 
 def training_counts(trained: Trained) -> tuple[Tensor, int]:
