@@ -2,58 +2,46 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Generator, nn
 
-from tabcf.contracts.definitions import FitProblem, ModelDefinition
+from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
+from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
-from tabcf.errors import SpecError, TabcfError, TrainingError
+from tabcf.errors import SpecError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
-from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
+from tabcf.evaluation.evaluate import evaluate, rank_for, ranking_metrics
+from tabcf.evaluation.lists import rank_found
 from tabcf.evaluation.users import user_metrics
-from tabcf.plugin.registry import Registry, Resolved
-from tabcf.recommend.trained import Trained
-from tabcf.run.build import (
-    build_loss,
-    build_objective,
-    build_optimiser,
-    device_named,
-    model_builder,
-    plugins_at_work,
-)
+from tabcf.plugin.registry import Registry
+from tabcf.recommend.trained import FirstStage, Trained
 from tabcf.run.compare import identity_of_rows
 from tabcf.run.folder import next_free
 from tabcf.run.prepare import (
     TEST,
-    TRAIN,
     VALID,
     Encoded,
     Events,
     encode_rows,
-    encode_split,
+    first_stage_of,
     load_events,
 )
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.registry import compose_registry
-from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
 from tabcf.run.tracking import tracked
-from tabcf.run.unknown import unknown_policy, write_mean_rows
+from tabcf.run.train import Fitted, Stage, fit_stage, refit_stage
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Spec
-from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 
 __all__ = ["fit", "fit_events"]
 
@@ -82,7 +70,8 @@ def fit(
         progress: What is told of each step; nothing by default.
 
     Returns:
-        The run. After Ctrl-C it holds the weights reached by then.
+        The run. After Ctrl-C it holds the weights reached by then; of two stages, that ends the
+        training of the one at hand.
 
     Raises:
         SpecError: Everything that is wrong with the spec, at once.
@@ -117,185 +106,136 @@ def fit_events(
     progress: Progress,
     out: Path | None = None,
 ) -> Run:
-    """Train and test on events that are read and split; with `out`, save the run there."""
-    loss = resolve_loss(spec, registry, events.target)
-    metrics = resolve_metrics(spec, registry, events.target)
-    check_early_stopping(spec, events)
+    """Train and test on events that are read and split; with `out`, save the run there.
+
+    Of two stages the first one is fitted first, and both are fitted again on the validation rows
+    or neither is, so that they have learnt from the same rows.
+    """
+    stage = Stage.of(spec, registry, events)
+    first = None if spec.retrieve is None else _first_stage(spec, registry, events)
     warnings = examine(events.source, events.part, events.target, spec_columns(spec, events))
     for guess in events.guesses:
         progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
     for warning in warnings:
         progress.warn(warning)
     with tracked(spec, registry, events, name) as tracking:
-        started, cpu_started = time.perf_counter(), time.process_time()
-        encoded = encode_split(spec, registry, events, TRAIN)
-        epochs = spec.train.epochs
-        trained, training = _train(
-            spec,
-            registry,
-            loss,
-            encoded,
-            events,
-            metrics,
-            epochs=epochs,
-            progress=progress,
-            on_epoch=tracking.epoch,
+        found = None
+        if first is not None:
+            progress.note(f"first stage: {first.spec.model.name}")
+            with _of_first_stage():
+                found = fit_stage(first, progress=progress)
+            progress.note(f"second stage: {spec.model.name}")
+        fitted = fit_stage(
+            stage, progress=progress, on_epoch=tracking.epoch, first=_as_first(spec, found)
         )
-        valid = _measure(trained, events, VALID, metrics)
-        fitted_on = "train"
-        if spec.train.refit and events.count(VALID) and not training.is_interrupted:
-            fitted_on = "train + valid"
-            epochs = training.best_epoch or epochs
-            encoded = encode_split(spec, registry, events, TRAIN, VALID)
-            trained, _ = _train(
-                spec, registry, loss, encoded, events, (), epochs=epochs, progress=progress
-            )
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-        test, users, test_rows = _test(trained, events, metrics)
-        report = FitReport(
-            fitted_on=fitted_on,
-            n_rows={
-                part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
-            },
-            valid=valid,
-            test=test,
-            baselines=_baselines(events, encoded, metrics, spec.seed),
-            epochs=tuple(training.epochs),
-            best_epoch=training.best_epoch,
-            n_steps=training.n_steps,
-            is_interrupted=training.is_interrupted,
-            warnings=tuple(warnings),
-            seconds=seconds,
-            cpu_seconds=cpu_seconds,
-            test_rows=test_rows,
-        )
-        run = Run(
+        is_interrupted = fitted.training.is_interrupted
+        is_interrupted |= found is not None and found.training.is_interrupted
+        if spec.train.refit and events.count(VALID) and not is_interrupted:
+            if first is not None and found is not None:
+                with _of_first_stage():
+                    found = refit_stage(first, found, progress=progress)
+            fitted = refit_stage(stage, fitted, progress=progress, first=_as_first(spec, found))
+        first_run = None
+        if first is not None and found is not None:
+            first_run = _run(first, found, name=f"{name}-retrieve")
+        run = _run(
+            stage,
+            fitted,
             name=name,
-            spec=spec,
-            registry=registry,
-            plans=events.plans,
-            trained=trained,
-            report=report,
-            metrics=metrics,
-            mean_targets=mean_targets(encoded),
-            users=users,
+            first_run=first_run,
+            baselines=_baselines(stage, fitted),
+            warnings=tuple(warnings),
         )
         if out is not None:
             run.save(out)
-        tracking.finish(report, run.folder)
+        tracking.finish(run.report, run.folder)
     return run
 
 
-def _train(
-    spec: Spec,
-    registry: Registry,
-    loss: Resolved,
-    encoded: Encoded,
-    events: Events,
-    metrics: Sequence[Metric],
-    *,
-    epochs: int,
-    progress: Progress,
-    on_epoch: Callable[[EpochReport], None] | None = None,
-) -> tuple[Trained, Training]:
-    """One fit on encoded training rows, validated by the way if there are validation rows."""
-    model_definition: ModelDefinition
-    model_definition, options, *_ = registry.resolve("model", spec.model)
-    device = device_named(spec.train.device)
-    rng = Generator().manual_seed(spec.seed)
-    with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
-        torch.manual_seed(spec.seed)
-        note = plugins_at_work(spec, registry)
-        loss_module = build_loss(loss, encoded.target, metrics=metrics, note=note)
-        loss_module = loss_module.to(device)
-        build = model_builder(spec, registry, encoded.target, int(loss_module.d_out))
-        model = build(encoded.encoder.layout).to(device)
-        trained = Trained(
-            encoded.encoder,
-            model,
-            loss_module,
-            encoded.target,
-            encoded.past,
-            spec.seed,
-            read_events=None if encoded.past is None else partial(events.training, *encoded.parts),
-            build=build,
+def _first_stage(spec: Spec, registry: Registry, events: Events) -> Stage:
+    """What the first stage is fitted by: its own spec over the same rows.
+
+    Raises:
+        SpecError: It does not suit the data, or one of the two stages gives items no order.
+    """
+    _check_order(events.target)
+    with _of_first_stage():
+        first = Stage.of(*first_stage_of(spec, registry, events))
+        _check_order(first.events.target)
+    return first
+
+
+def _check_order(target: TargetInfo) -> None:
+    if target.kind == "classes":
+        raise SpecError(
+            [
+                f"target: '{target.columns[0]}' is one of several classes, which gives items no "
+                "order; lists come from two stages: predict a number, or learn from what people do"
+            ]
         )
-        if model_definition.solve is not None:
-            problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
-            with torch.no_grad():
-                model_definition.solve(model, problem, options, rng)
-            model.eval()
-            return trained, Training()
-        policy = unknown_policy(spec, registry)
-        objective = build_objective(
-            spec, registry, loss.definition, encoded, model, loss_module, masking=policy.masking
-        )
-        validated = _encode_part(encoded, events, VALID) if metrics else None
-
-        def validate(_: nn.Module) -> Mapping[str, float]:
-            if validated is None:
-                return {}
-            return evaluate(trained, validated, metrics, seen=trained.seen)
-
-        schedule = registry.resolve("schedule", spec.train.schedule)
-        progress.start(epochs, objective.n_steps)
-
-        def epoch_ended(report: EpochReport) -> None:
-            progress.epoch(report, epochs)
-            if on_epoch is not None:
-                on_epoch(report)
-
-        try:
-            training = train(
-                model,
-                objective,
-                optimiser=build_optimiser(spec, encoded, model, loss_module),
-                schedule=schedule.definition.build(schedule.options),
-                learning_rate=spec.train.learning_rate,
-                epochs=epochs,
-                rng=rng,
-                clip_norm=spec.train.clip_norm,
-                early_stop=_early_stop(spec, metrics) if validated is not None else None,
-                validate=validate,
-                on_epoch=epoch_ended,
-                on_step=progress.step,
-            )
-        except TrainingError as error:
-            raise TrainingError(f"{error}{note}") from None
-        except TabcfError:
-            raise
-        except Exception as error:
-            if not note:
-                raise
-            what = f"{type(error).__name__}: {error}"
-            raise TrainingError(f"training failed: {what}{note}") from error
-        finally:
-            progress.stop()
-    if policy.mean_strength is not None:
-        write_mean_rows(model, encoded.encoder.layout, encoded.train, strength=policy.mean_strength)
-    return trained, training
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Let torch use n threads within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
+def _of_first_stage() -> Iterator[None]:
+    """Say of errors that they are the first stage's."""
     try:
         yield
-    finally:
-        torch.set_num_threads(before)
+    except SpecError as error:
+        raise SpecError([f"retrieve.{problem}" for problem in error.problems]) from error
+    except TrainingError as error:
+        raise TrainingError(f"retrieve: {error}") from error
 
 
-def check_early_stopping(spec: Spec, events: Events) -> None:
-    """Raise if training is to be stopped by rows that do not exist."""
-    if spec.train.early_stopping is not None and not events.count(VALID):
-        raise SpecError(
-            [
-                "train.early_stopping: needs a validation part, and the split leaves none; "
-                "give the split a `valid` share"
-            ]
-        )
+def _as_first(spec: Spec, found: Fitted | None) -> FirstStage | None:
+    """The fitted first stage as what finds items."""
+    if spec.retrieve is None or found is None:
+        return None
+    return FirstStage(found.trained, spec.retrieve.n)
+
+
+def _run(
+    stage: Stage,
+    fitted: Fitted,
+    *,
+    name: str,
+    first_run: Run | None = None,
+    baselines: Mapping[str, Mapping[str, float]] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Run:
+    """A run of what was fitted, tested."""
+    events = stage.events
+    tested = _tested(stage, fitted.trained, first_run)
+    report = FitReport(
+        fitted_on="train + valid" if fitted.is_refitted else "train",
+        n_rows={
+            part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
+        },
+        valid=fitted.valid,
+        test=tested.metrics,
+        first_stage=tested.first_stage,
+        baselines=baselines or {},
+        epochs=tuple(fitted.training.epochs),
+        best_epoch=fitted.training.best_epoch,
+        is_interrupted=fitted.training.is_interrupted
+        or (first_run is not None and first_run.report.is_interrupted),
+        warnings=warnings,
+        seconds=fitted.seconds + (0.0 if first_run is None else first_run.report.seconds),
+        cpu_seconds=fitted.cpu_seconds
+        + (0.0 if first_run is None else first_run.report.cpu_seconds),
+        test_rows=tested.rows,
+    )
+    return Run(
+        name=name,
+        spec=stage.spec,
+        registry=stage.registry,
+        plans=events.plans,
+        trained=fitted.trained,
+        report=report,
+        metrics=stage.metrics,
+        mean_targets=mean_targets(fitted.encoded),
+        users=tested.users,
+        first_stage=first_run,
+    )
 
 
 def spec_columns(spec: Spec, events: Events) -> dict[str, str]:
@@ -327,57 +267,49 @@ def mean_targets(encoded: Encoded) -> dict[str, np.ndarray]:
     return means
 
 
-def _early_stop(spec: Spec, metrics: Sequence[Metric]) -> EarlyStop | None:
-    rule = spec.train.early_stopping
-    if rule is None or not metrics:
-        return None
-    first = metrics[0]
-    return EarlyStop(first.name, first.definition.is_higher_better, rule.patience, rule.min_delta)
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """What a test came to: metrics, those of each user where there are users, and of which rows."""
+
+    metrics: Mapping[str, float]
+    first_stage: Mapping[str, float] = field(default_factory=dict)
+    users: pd.DataFrame | None = None
+    rows: str = ""
 
 
-def _encode_part(encoded: Encoded, events: Events, part: int) -> Any:
-    if not events.count(part):
-        return None
-    return encode_rows(encoded.encoder, encoded.target, events.learnable(part))
-
-
-def _measure(
-    trained: Trained,
-    events: Events,
-    part: int,
-    metrics: Sequence[Metric],
-) -> dict[str, float]:
-    if not events.count(part):
-        return {}
-    table = encode_rows(trained.encoder, trained.target, events.learnable(part))
-    return evaluate(trained, table, metrics, seen=trained.seen)
-
-
-def _test(
-    trained: Trained, events: Events, metrics: Sequence[Metric]
-) -> tuple[dict[str, float], pd.DataFrame | None, str]:
-    """Test metrics; where there are users, those of each and which rows they were."""
+def _tested(stage: Stage, trained: Trained, first: Run | None) -> _Tested:
+    events, metrics = stage.events, stage.metrics
     if not events.count(TEST):
-        return {}, None, ""
+        return _Tested({})
     source = events.learnable(TEST)
     table = encode_rows(trained.encoder, trained.target, source)
     ranked = rank_for(trained, table, metrics, seen=trained.seen)
     found = evaluate(trained, table, metrics, ranked=ranked)
     entities = trained.encoder.entities
     if "user" not in entities:
-        return found, None, ""
+        return _Tested(found)
     is_positive = events.is_positive[events.part == TEST]
     users = user_metrics(trained, events.rows(TEST), is_positive, table, metrics, ranked)
     ids = [entities[name].plan.id for name in ("user", "item") if name in entities]
-    return found, users, identity_of_rows(source.frame, ids)
+    of_first = {}
+    if first is not None:
+        found_first = rank_found(trained, table, seen=trained.seen)
+        of_first = ranking_metrics(trained, found_first, first.metrics)
+    return _Tested(found, of_first, users, identity_of_rows(source.frame, ids))
 
 
-def _baselines(
-    events: Events, encoded: Encoded, metrics: Sequence[Metric], seed: int
-) -> dict[str, dict[str, float]]:
+def _baselines(stage: Stage, fitted: Fitted) -> dict[str, dict[str, float]]:
     """Simple models on the same training rows, measured on the same test rows."""
-    test = _encode_part(encoded, events, TEST)
-    if test is None:
+    events, encoded = stage.events, fitted.encoded
+    if not events.count(TEST):
         return {}
+    test = encode_rows(encoded.encoder, encoded.target, events.learnable(TEST))
     problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
-    return baseline_metrics(problem, encoded.encoder, test, metrics, past=encoded.past, seed=seed)
+    return baseline_metrics(
+        problem,
+        encoded.encoder,
+        test,
+        stage.metrics,
+        past=encoded.past,
+        seed=stage.spec.seed,
+    )

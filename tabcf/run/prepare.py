@@ -31,6 +31,7 @@ from tabcf.spec.defaults import default_split
 from tabcf.spec.places import as_text
 from tabcf.spec.records import Component, Spec
 from tabcf.spec.references import spec_columns
+from tabcf.spec.stages import first_stage
 
 __all__ = [
     "Encoded",
@@ -38,6 +39,7 @@ __all__ = [
     "column_plans",
     "encode_rows",
     "encode_split",
+    "first_stage_of",
     "load_events",
 ]
 
@@ -239,6 +241,23 @@ def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
     if not (part == TRAIN).any():
         raise DataError(f"split.{component.name}: no row is left to train on")
     return np.asarray(part)
+
+
+def first_stage_of(spec: Spec, registry: Registry, events: Events) -> tuple[Spec, Registry, Events]:
+    """The first stage's own spec, and the same rows in the same parts as it sees them."""
+    split = spec.split or default_split(spec.target, events.source.frame.columns)
+    columns = spec_columns(spec, registry)
+    first = first_stage(spec.model_copy(update={"split": split}), registry, columns)
+    keys = {column.key for column in spec_columns(first, registry)}
+    implicit = first.target.implicit
+    own = replace(
+        events,
+        is_positive=is_positive(events.source, implicit.positive if implicit else None),
+        target=_target(first, registry, events.source),
+        plans=tuple(plan for plan in events.plans if plan.key in keys),
+        entities={name: events.entities[name] for name in first.entities},
+    )
+    return first, registry, own
 
 
 def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) -> Encoded:

@@ -20,6 +20,8 @@ class FitReport:
         n_rows: Rows of each part that were learnt from or measured on.
         valid: Metrics on the validation part, always of the fit on `train` alone.
         test: Metrics on the test part, of the weights that the run holds.
+        first_stage: Test metrics of the lists of the first of two stages alone, with `recall@n`:
+            the share of the relevant items that it finds. Empty without one.
         baselines: The same test metrics of simple models fitted on the same rows.
         epochs: One report an epoch.
         best_epoch: The epoch whose weights were kept.
@@ -36,6 +38,7 @@ class FitReport:
     n_rows: Mapping[str, int]
     valid: Mapping[str, float]
     test: Mapping[str, float]
+    first_stage: Mapping[str, float] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     epochs: tuple[EpochReport, ...] = ()
     best_epoch: int = 0

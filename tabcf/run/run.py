@@ -48,6 +48,7 @@ class Run:
         trained: The model with its encoder; what the methods here delegate to.
         users: Test metrics of each user as `evaluate_users` gives them; None without users or
             test rows.
+        first_stage: The run that finds the items of its lists, where the spec has `retrieve`.
         folder: Where it is saved, None as long as it is only in memory.
     """
 
@@ -63,6 +64,7 @@ class Run:
         metrics: Sequence[Metric],
         mean_targets: Mapping[str, np.ndarray],
         users: pd.DataFrame | None = None,
+        first_stage: Run | None = None,
         folder: Path | None = None,
     ) -> None:
         self.name = name
@@ -74,6 +76,7 @@ class Run:
         self.metrics = tuple(metrics)
         self.mean_targets = dict(mean_targets)
         self.users = users
+        self.first_stage = first_stage
         self.folder = folder
         self._fold_ins: dict[str, FoldIn] = {}
 

@@ -1,0 +1,268 @@
+"""One model's fit: on the training rows, then perhaps on those and the validation rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Generator, nn
+
+from tabcf.contracts.definitions import FitProblem, ModelDefinition
+from tabcf.errors import SpecError, TabcfError, TrainingError
+from tabcf.evaluation.evaluate import Metric, evaluate
+from tabcf.plugin.registry import Registry, Resolved
+from tabcf.recommend.trained import FirstStage, Trained
+from tabcf.run.build import (
+    build_loss,
+    build_objective,
+    build_optimiser,
+    device_named,
+    model_builder,
+    plugins_at_work,
+)
+from tabcf.run.prepare import TRAIN, VALID, Encoded, Events, encode_rows, encode_split
+from tabcf.run.progress import Progress
+from tabcf.run.resolve import resolve_loss, resolve_metrics
+from tabcf.run.unknown import unknown_policy, write_mean_rows
+from tabcf.spec.records import Spec
+from tabcf.training.loop import EarlyStop, EpochReport, Training, train
+
+__all__ = ["Fitted", "Stage", "fit_stage", "refit_stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one model is fitted by.
+
+    Attributes:
+        spec: The model's own spec.
+        registry: The components that it names.
+        events: Read and split; nothing is fitted yet.
+        loss: The spec's, or the default.
+        metrics: The same.
+    """
+
+    spec: Spec
+    registry: Registry
+    events: Events
+    loss: Resolved
+    metrics: tuple[Metric, ...]
+
+    @classmethod
+    def of(cls, spec: Spec, registry: Registry, events: Events) -> Stage:
+        """Find loss and metrics.
+
+        Raises:
+            SpecError: They do not suit the target, or there is nothing to stop early by.
+        """
+        loss = resolve_loss(spec, registry, events.target)
+        metrics = resolve_metrics(spec, registry, events.target)
+        if spec.train.early_stopping is not None and not events.count(VALID):
+            raise SpecError(
+                [
+                    "train.early_stopping: needs a validation part, and the split leaves none; "
+                    "give the split a `valid` share"
+                ]
+            )
+        return cls(spec, registry, events, loss, metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What came of a fit.
+
+    Attributes:
+        trained: The model.
+        encoded: The rows that it was fitted on.
+        training: The course of the fit on training rows alone.
+        valid: Metrics of that fit on the validation rows.
+        is_refitted: Whether the model is of a second fit, on training and validation rows.
+        seconds: Wall time of encoding and training.
+        cpu_seconds: CPU time of the same, over all threads.
+    """
+
+    trained: Trained
+    encoded: Encoded
+    training: Training
+    valid: Mapping[str, float]
+    is_refitted: bool
+    seconds: float
+    cpu_seconds: float
+
+
+def fit_stage(
+    stage: Stage,
+    *,
+    progress: Progress,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    first: FirstStage | None = None,
+) -> Fitted:
+    """Fit a model on the training rows and measure it on the validation rows.
+
+    Args:
+        stage: What it is fitted by.
+        progress: Told of each step.
+        on_epoch: Told of each epoch.
+        first: What finds the items of its lists, fitted on the same rows.
+    """
+    started, cpu_started = time.perf_counter(), time.process_time()
+    encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN)
+    trained, training = _train(
+        stage,
+        encoded,
+        stage.metrics,
+        epochs=stage.spec.train.epochs,
+        progress=progress,
+        on_epoch=on_epoch,
+        first=first,
+    )
+    valid: Mapping[str, float] = {}
+    if stage.events.count(VALID):
+        table = encode_rows(encoded.encoder, encoded.target, stage.events.learnable(VALID))
+        valid = evaluate(trained, table, stage.metrics, seen=trained.seen)
+    return Fitted(
+        trained,
+        encoded,
+        training,
+        valid,
+        False,
+        time.perf_counter() - started,
+        time.process_time() - cpu_started,
+    )
+
+
+def refit_stage(
+    stage: Stage, fitted: Fitted, *, progress: Progress, first: FirstStage | None = None
+) -> Fitted:
+    """Fit the model again on training and validation rows, for the number of epochs found.
+
+    Args and result are those of `fit_stage`; what was measured stays that of the first fit.
+    """
+    started, cpu_started = time.perf_counter(), time.process_time()
+    encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN, VALID)
+    epochs = fitted.training.best_epoch or stage.spec.train.epochs
+    trained, _ = _train(stage, encoded, (), epochs=epochs, progress=progress, first=first)
+    return Fitted(
+        trained,
+        encoded,
+        fitted.training,
+        fitted.valid,
+        True,
+        fitted.seconds + time.perf_counter() - started,
+        fitted.cpu_seconds + time.process_time() - cpu_started,
+    )
+
+
+def _train(
+    stage: Stage,
+    encoded: Encoded,
+    metrics: Sequence[Metric],
+    *,
+    epochs: int,
+    progress: Progress,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    first: FirstStage | None = None,
+) -> tuple[Trained, Training]:
+    """One fit on encoded training rows, validated by the way if there are validation rows."""
+    spec, registry, events, loss = stage.spec, stage.registry, stage.events, stage.loss
+    model_definition: ModelDefinition
+    model_definition, options, *_ = registry.resolve("model", spec.model)
+    device = device_named(spec.train.device)
+    rng = Generator().manual_seed(spec.seed)
+    with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
+        torch.manual_seed(spec.seed)
+        note = plugins_at_work(spec, registry)
+        loss_module = build_loss(loss, encoded.target, metrics=metrics, note=note)
+        loss_module = loss_module.to(device)
+        build = model_builder(spec, registry, encoded.target, int(loss_module.d_out))
+        model = build(encoded.encoder.layout).to(device)
+        trained = Trained(
+            encoded.encoder,
+            model,
+            loss_module,
+            encoded.target,
+            encoded.past,
+            spec.seed,
+            read_events=None if encoded.past is None else partial(events.training, *encoded.parts),
+            build=build,
+            first=first,
+        )
+        if model_definition.solve is not None:
+            problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
+            with torch.no_grad():
+                model_definition.solve(model, problem, options, rng)
+            model.eval()
+            return trained, Training()
+        policy = unknown_policy(spec, registry)
+        objective = build_objective(
+            spec, registry, loss.definition, encoded, model, loss_module, masking=policy.masking
+        )
+        validated = None
+        if metrics and events.count(VALID):
+            validated = encode_rows(encoded.encoder, encoded.target, events.learnable(VALID))
+
+        def validate(_: nn.Module) -> Mapping[str, float]:
+            if validated is None:
+                return {}
+            return evaluate(trained, validated, metrics, seen=trained.seen)
+
+        schedule = registry.resolve("schedule", spec.train.schedule)
+        progress.start(epochs, objective.n_steps)
+
+        def epoch_ended(report: EpochReport) -> None:
+            progress.epoch(report, epochs)
+            if on_epoch is not None:
+                on_epoch(report)
+
+        try:
+            training = train(
+                model,
+                objective,
+                optimiser=build_optimiser(spec, encoded, model, loss_module),
+                schedule=schedule.definition.build(schedule.options),
+                learning_rate=spec.train.learning_rate,
+                epochs=epochs,
+                rng=rng,
+                clip_norm=spec.train.clip_norm,
+                early_stop=_early_stop(spec, metrics) if validated is not None else None,
+                validate=validate,
+                on_epoch=epoch_ended,
+                on_step=progress.step,
+            )
+        except TrainingError as error:
+            raise TrainingError(f"{error}{note}") from None
+        except TabcfError:
+            raise
+        except Exception as error:
+            if not note:
+                raise
+            what = f"{type(error).__name__}: {error}"
+            raise TrainingError(f"training failed: {what}{note}") from error
+        finally:
+            progress.stop()
+    if policy.mean_strength is not None:
+        write_mean_rows(model, encoded.encoder.layout, encoded.train, strength=policy.mean_strength)
+    return trained, training
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Let torch use n threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _early_stop(spec: Spec, metrics: Sequence[Metric]) -> EarlyStop | None:
+    rule = spec.train.early_stopping
+    if rule is None or not metrics:
+        return None
+    first = metrics[0]
+    return EarlyStop(first.name, first.definition.is_higher_better, rule.patience, rule.min_delta)
