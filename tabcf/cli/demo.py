@@ -70,7 +70,7 @@ def _show_test(run: Run) -> None:
         f"\nOn {report.n_rows['test']:,} test events that it has not seen "
         f"(fitted on {report.fitted_on} in {report.cpu_seconds:.1f} CPU-s):"
     )
-    show_metrics({run.spec.model.name: report.test, **report.baselines})
+    show_metrics(run.test_table)
     click.echo(f"saved in {run.folder}")
 
 

@@ -14,30 +14,32 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path())
 @click.argument("data", required=False)
 @click.option("--groups", is_flag=True, help="Measure trained and cold users and items apart.")
+@click.option("--no-retrieve", is_flag=True, help="Leave out RUN's own first stage.")
 @formats
-def command(run: str, data: str | None, groups: bool, style: str | None) -> None:
+def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: str | None) -> None:
     """Measure RUN on DATA; without DATA, show what was measured when it was trained."""
     from tabcf.cli.show import show_frame, show_metrics
     from tabcf.data.sources import read_source
     from tabcf.evaluation.users import N_RELEVANT
 
-    if groups and data is None:
-        raise click.UsageError("--groups needs DATA")
+    for option, is_given in (("--groups", groups), ("--no-retrieve", no_retrieve)):
+        if is_given and data is None:
+            raise click.UsageError(f"{option} needs DATA")
     loaded = load_run(run)
     if data is not None:
         source = read_source(data)
         if groups:
-            show_frame(loaded.evaluate_groups(source), style)
+            show_frame(loaded.evaluate_groups(source, retrieve=not no_retrieve), style)
         else:
-            show_metrics({loaded.spec.model.name: loaded.evaluate(source)}, style)
+            found = loaded.evaluate(source, retrieve=not no_retrieve)
+            show_metrics({loaded.spec.model.name: found}, style)
         if any(metric.definition.is_ranking for metric in loaded.metrics):
             _state_users(*loaded.count_users(source))
         return
     report = loaded.report
     show_metrics(
         {
-            f"{loaded.spec.model.name} (test)": report.test,
-            **{f"{name} (test)": values for name, values in report.baselines.items()},
+            **{f"{name} (test)": values for name, values in loaded.test_table.items()},
             f"{loaded.spec.model.name} (valid, fitted on train)": report.valid,
         },
         style,

@@ -63,5 +63,5 @@ def command(
                 f"test, {run.report.n_rows['test']:,} rows; fitted on "
                 f"{run.report.fitted_on}, {run.report.cpu_seconds:.1f} CPU-s"
             )
-            show_metrics({run.spec.model.name: run.report.test, **run.report.baselines})
+            show_metrics(run.test_table)
     click.echo(str(folder))

@@ -19,7 +19,10 @@ class Tracker(Protocol):
         """An epoch ended: its number from 1, training loss and validation metrics."""
 
     def finish(self, metrics: Mapping[str, float], folder: Path | None) -> None:
-        """The fit ended: `test.*` and `valid.*` metrics, and the run's folder if it is saved."""
+        """The fit ended, and is saved in the folder if there is one.
+
+        Metrics are `test.*`, `valid.*` and, of a first stage's lists, `retrieve.test.*`.
+        """
 
     def abort(self, reason: str) -> None:
         """The fit failed, or was stopped outside an epoch: the last call, in place of `finish`.

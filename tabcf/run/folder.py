@@ -10,6 +10,7 @@ users.parquet           test metrics of each user, if there are users
 report.json             metrics, baselines, the course of the training
 environment.json        versions that it was made with, and the plugins that it needs
 plugins/NAME.yaml       YAML plugins that were files beside the spec
+retrieve/               the run of the first of two stages, in a folder like this one
 manifest.json           format version, and size and SHA-256 of all others
 """
 
@@ -36,7 +37,7 @@ from tabcf.data.sources import Source
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
-from tabcf.recommend.trained import History, Past, Trained, TrainingEvents
+from tabcf.recommend.trained import FirstStage, History, Past, Trained, TrainingEvents
 from tabcf.run.build import build_loss, model_builder
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
 from tabcf.run.prepare import column_plans
@@ -48,9 +49,10 @@ from tabcf.spec.records import Spec
 if TYPE_CHECKING:
     from tabcf.run.run import Run
 
-__all__ = ["FORMAT", "environment", "load", "next_free", "save"]
+__all__ = ["FIRST_STAGE", "FORMAT", "environment", "load", "next_free", "save"]
 
 FORMAT = 1
+FIRST_STAGE = "retrieve"
 _MANIFEST = "manifest.json"
 _ARRAYS = "columns.npz"
 _USERS = "users.parquet"
@@ -143,6 +145,9 @@ def _write(run: Run, folder: Path) -> None:
     )
     copy_files(lock, run.registry, folder)
     _write_json(folder / "environment.json", environment() | {"plugins": lock})
+    if run.first_stage is not None:
+        (folder / FIRST_STAGE).mkdir()
+        _write(run.first_stage, folder / FIRST_STAGE)
     files = {
         path.relative_to(folder).as_posix(): _fingerprint(path)
         for path in sorted(folder.rglob("*"))
@@ -169,13 +174,18 @@ def load(
         RunError: It is no run, of another format, a file is missing or changed, or so is a plugin
             that it needs.
     """
+    folder = Path(folder)
+    _check(folder)
+    return _read(folder, plugins=plugins, allow_changed_plugins=allow_changed_plugins)
+
+
+def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) -> Run:
+    """Read a run whose files are those of its manifest."""
     import torch
     from safetensors.torch import load_file
 
     from tabcf.run.run import Run
 
-    folder = Path(folder)
-    _check(folder)
     lock = _read_json(folder / "environment.json")["plugins"]
     # The run's own files come before installed plugins of their names.
     own = [f"no:{name}" for name, entry in lock.items() if entry["origin"] == "file"]
@@ -218,6 +228,12 @@ def load(
             {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
         )
         module.eval()
+    first_run = first = None
+    if spec.retrieve is not None:
+        first_run = _read(
+            folder / FIRST_STAGE, plugins=plugins, allow_changed_plugins=allow_changed_plugins
+        )
+        first = FirstStage(first_run.trained, spec.retrieve.n)
     return Run(
         name=state["name"],
         spec=spec,
@@ -232,11 +248,13 @@ def load(
             spec.seed,
             read_events=partial(_read_events, folder / _EVENTS) if has_past else None,
             build=build,
+            first=first,
         ),
         report=FitReport.from_json(_read_json(folder / "report.json")),
         metrics=resolve_metrics(spec, registry, target),
         mean_targets=mean_targets,
         users=pd.read_parquet(folder / _USERS) if (folder / _USERS).exists() else None,
+        first_stage=first_run,
         folder=folder,
     )
 

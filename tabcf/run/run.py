@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,16 +96,22 @@ class Run:
         """
         return predict(self.trained, _source(data))
 
-    def evaluate(self, data: Any) -> dict[str, float]:
+    def evaluate(self, data: Any, *, retrieve: bool = True) -> dict[str, float]:
         """The spec's metrics on the given rows, which must have the target.
 
         Of an implicit target, the rows that its `positive` rule holds for are the relevant ones.
         For ranking metrics, what a user had in training is left out of their list.
+
+        Args:
+            data: A frame, or a path to a file.
+            retrieve: Whether the first stage, if there is one, finds the items of the lists;
+                without it the model ranks the whole catalogue.
         """
         _, _, table = self._encode(data)
-        return evaluate(self.trained, table, self.metrics, seen=self.trained.seen)
+        ranker = self._ranker(retrieve)
+        return evaluate(ranker, table, self.metrics, seen=ranker.seen)
 
-    def evaluate_users(self, data: Any) -> pd.DataFrame:
+    def evaluate_users(self, data: Any, *, retrieve: bool = True) -> pd.DataFrame:
         """The same for each user of the rows.
 
         Returns:
@@ -118,10 +125,11 @@ class Run:
         if "user" not in self.trained.encoder.entities:
             raise RunError("evaluate_users needs the entity user, which this run has not")
         source, is_counted, table = self._encode(data)
-        ranked = rank_for(self.trained, table, self.metrics, seen=self.trained.seen)
-        return user_metrics(self.trained, source, is_counted, table, self.metrics, ranked)
+        ranker = self._ranker(retrieve)
+        ranked = rank_for(ranker, table, self.metrics, seen=ranker.seen)
+        return user_metrics(ranker, source, is_counted, table, self.metrics, ranked)
 
-    def evaluate_groups(self, data: Any) -> pd.DataFrame:
+    def evaluate_groups(self, data: Any, *, retrieve: bool = True) -> pd.DataFrame:
         """The same for rows of users and items with training events, `warm`, and without.
 
         Returns:
@@ -132,7 +140,8 @@ class Run:
             RunError: The run has no users or no items.
         """
         _, _, table = self._encode(data)
-        return group_metrics(self.trained, table, self.metrics, seen=self.trained.seen)
+        ranker = self._ranker(retrieve)
+        return group_metrics(ranker, table, self.metrics, seen=ranker.seen)
 
     def count_users(self, data: Any) -> tuple[int, int]:
         """How many users the rows have, and how many of them no ranking metric measures.
@@ -290,9 +299,11 @@ class Run:
 
     def save(self, folder: str | Path) -> Path:
         """Write the run to a folder, which must not exist; nothing is ever left half-written."""
-        from tabcf.run.folder import save
+        from tabcf.run.folder import FIRST_STAGE, save
 
         self.folder = save(self, Path(folder))
+        if self.first_stage is not None:
+            self.first_stage.folder = self.folder / FIRST_STAGE
         return self.folder
 
     @staticmethod
@@ -300,6 +311,19 @@ class Run:
         """Raise if a run cannot be written there."""
         if folder.exists():
             raise RunError(f"{folder}: already exists; runs are never overwritten")
+
+    @property
+    def test_table(self) -> dict[str, Mapping[str, float]]:
+        """Test metrics by what was tested: the run, its first stage alone, and the baselines."""
+        model = self.spec.model.name
+        if self.first_stage is None:
+            return {model: self.report.test, **self.report.baselines}
+        first = self.first_stage.spec.model.name
+        return {
+            f"{first}, then {model}": self.report.test,
+            f"{first} alone": self.report.first_stage,
+            **self.report.baselines,
+        }
 
     @property
     def advice(self) -> str | None:
@@ -320,8 +344,9 @@ class Run:
 
     def _repr_html_(self) -> str:
         """A notebook shows the test metrics beside the baselines."""
-        rows = {self.spec.model.name: self.report.test, **self.report.baselines}
-        table = pd.DataFrame.from_dict(rows, orient="index").to_html(float_format="{:.4f}".format)
+        table = pd.DataFrame.from_dict(self.test_table, orient="index").to_html(
+            float_format="{:.4f}".format
+        )
         return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}"
 
     def _folding(self, entity: str) -> FoldIn | None:
@@ -331,6 +356,10 @@ class Run:
         if entity not in self._fold_ins:
             self._fold_ins[entity] = FoldIn(self.trained, entity)
         return self._fold_ins[entity]
+
+    def _ranker(self, retrieve: bool) -> Trained:
+        """The model with its first stage, or without it."""
+        return self.trained if retrieve else replace(self.trained, first=None)
 
     def _encode(self, data: Any) -> tuple[Source, np.ndarray, Table]:
         """Rows, which of them count, and those as numbers."""

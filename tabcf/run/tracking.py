@@ -85,6 +85,7 @@ class Tracking:
         """The fit ended and, with a folder, is saved there."""
         metrics = {f"valid.{name}": value for name, value in report.valid.items()}
         metrics |= {f"test.{name}": value for name, value in report.test.items()}
+        metrics |= {f"retrieve.test.{name}": v for name, v in report.first_stage.items()}
         while self._open:
             who, tracker = self._open[0]
             _told(who, partial(tracker.finish, metrics, folder))
