@@ -111,8 +111,8 @@ def fit_events(
     Of two stages the first one is fitted first, and both are fitted again on the validation rows
     or neither is, so that they have learnt from the same rows.
     """
-    stage = Stage.of(spec, registry, events)
     first = None if spec.retrieve is None else _first_stage(spec, registry, events)
+    stage = Stage.of(spec, registry, events)
     warnings = examine(events.source, events.part, events.target, spec_columns(spec, events))
     for guess in events.guesses:
         progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
@@ -160,9 +160,9 @@ def _first_stage(spec: Spec, registry: Registry, events: Events) -> Stage:
     """
     _check_order(events.target)
     with _of_first_stage():
-        first = Stage.of(*first_stage_of(spec, registry, events))
-        _check_order(first.events.target)
-    return first
+        own, own_events = first_stage_of(spec, registry, events)
+        _check_order(own_events.target)
+        return Stage.of(own, registry, own_events)
 
 
 def _check_order(target: TargetInfo) -> None:

@@ -243,7 +243,7 @@ def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
     return np.asarray(part)
 
 
-def first_stage_of(spec: Spec, registry: Registry, events: Events) -> tuple[Spec, Registry, Events]:
+def first_stage_of(spec: Spec, registry: Registry, events: Events) -> tuple[Spec, Events]:
     """The first stage's own spec, and the same rows in the same parts as it sees them."""
     split = spec.split or default_split(spec.target, events.source.frame.columns)
     columns = spec_columns(spec, registry)
@@ -257,7 +257,7 @@ def first_stage_of(spec: Spec, registry: Registry, events: Events) -> tuple[Spec
         plans=tuple(plan for plan in events.plans if plan.key in keys),
         entities={name: events.entities[name] for name in first.entities},
     )
-    return first, registry, own
+    return first, own
 
 
 def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) -> Encoded:

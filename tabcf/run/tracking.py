@@ -13,16 +13,22 @@ from tabcf.contracts.options import Options
 from tabcf.contracts.tracker import Tracker
 from tabcf.errors import TabcfError, TrainingError
 from tabcf.plugin.registry import Registry
-from tabcf.run.prepare import Events
+from tabcf.run.prepare import Events, first_stage_of
 from tabcf.run.results import FitReport
 from tabcf.spec.components import kind_at
 from tabcf.spec.defaults import DEFAULT_LOSS, default_metrics, default_split
 from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Component, Retrieve, Spec
+from tabcf.spec.references import spec_columns
+from tabcf.spec.stages import first_stage_columns
 from tabcf.training.loop import EpochReport
 
 __all__ = ["Tracking", "parameters", "tracked"]
+
+
+# What a first stage has of its own; all else is the spec's.
+_OF_FIRST_STAGE = frozenset(Retrieve.model_fields) - {"n", "columns"}
 
 
 @contextmanager
@@ -121,7 +127,15 @@ def parameters(spec: Spec, registry: Registry, events: Events) -> dict[str, Any]
         given["unknown"] = spec.unknown or Component.model_validate(model.unknown)
         if registry.resolve("loss", given["loss"]).definition.form == "sampled":
             given["negatives"] = spec.negatives or Component.model_validate("uniform")
-    return dict(_flat(spec.model_copy(update=given), (), registry))
+    if spec.retrieve is None:
+        return dict(_flat(spec.model_copy(update=given), (), registry))
+    own_spec, own_events = first_stage_of(spec, registry, events)
+    first = parameters(own_spec, registry, own_events)
+    columns = first_stage_columns(spec, registry, spec_columns(spec, registry))
+    own = {"n": spec.retrieve.n, "columns": list(columns)}
+    own |= {path: v for path, v in first.items() if path.split(".")[0] in _OF_FIRST_STAGE}
+    flat = dict(_flat(spec.model_copy(update=given | {"retrieve": None}), (), registry))
+    return flat | {f"retrieve.{path}": value for path, value in own.items()}
 
 
 def _told(name: str, call: Callable[[], Any]) -> Any:

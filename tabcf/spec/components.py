@@ -73,7 +73,12 @@ def name_and_options(value: Any) -> tuple[str, Any, KeyPath] | None:
     if not isinstance(value, Mapping):
         return None
     if set(value) == {"name", "options"} and isinstance(value["options"], Mapping):
-        return (value["name"], value["options"], ("options",)) if _is_name(value["name"]) else None
+        # As a record is dumped: a shorthand's value stands below an empty key.
+        options = value["options"]
+        below: KeyPath = ("options",)
+        if set(options) == {""}:
+            options, below = options[""], ("options", "")
+        return (value["name"], options, below) if _is_name(value["name"]) else None
     if len(value) != 1:
         return None
     name, options = next(iter(value.items()))
