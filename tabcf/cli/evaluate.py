@@ -32,15 +32,15 @@ def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: 
             show_frame(loaded.evaluate_groups(source, retrieve=not no_retrieve), style)
         else:
             found = loaded.evaluate(source, retrieve=not no_retrieve)
-            show_metrics({loaded.spec.model.name: found}, style)
+            label = loaded.spec.model.name if no_retrieve else loaded.label
+            show_metrics({label: found}, style)
         if any(metric.definition.is_ranking for metric in loaded.metrics):
             _state_users(*loaded.count_users(source))
         return
-    report = loaded.report
     show_metrics(
         {
             **{f"{name} (test)": values for name, values in loaded.test_table.items()},
-            f"{loaded.spec.model.name} (valid, fitted on train)": report.valid,
+            f"{loaded.label} (valid, fitted on train)": loaded.report.valid,
         },
         style,
     )

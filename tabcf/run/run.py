@@ -313,17 +313,18 @@ class Run:
             raise RunError(f"{folder}: already exists; runs are never overwritten")
 
     @property
+    def label(self) -> str:
+        """What makes its lists: `dot_product`, or `ials, then dot_product`."""
+        model = self.spec.model.name
+        return model if self.first_stage is None else f"{self.first_stage.label}, then {model}"
+
+    @property
     def test_table(self) -> dict[str, Mapping[str, float]]:
         """Test metrics by what was tested: the run, its first stage alone, and the baselines."""
-        model = self.spec.model.name
-        if self.first_stage is None:
-            return {model: self.report.test, **self.report.baselines}
-        first = self.first_stage.spec.model.name
-        return {
-            f"{first}, then {model}": self.report.test,
-            f"{first} alone": self.report.first_stage,
-            **self.report.baselines,
-        }
+        table = {self.label: self.report.test}
+        if self.first_stage is not None:
+            table[f"{self.first_stage.label} alone"] = self.report.first_stage
+        return table | dict(self.report.baselines)
 
     @property
     def advice(self) -> str | None:
@@ -338,9 +339,9 @@ class Run:
     def __repr__(self) -> str:
         from tabcf.evaluation.evaluate import describe
 
-        model, where = self.spec.model.name, f", saved in {self.folder}" if self.folder else ""
+        where = f", saved in {self.folder}" if self.folder else ""
         test = f", test {describe(self.report.test)}" if self.report.test else ""
-        return f"Run({self.name}: {model}, fitted on {self.report.fitted_on}{test}{where})"
+        return f"Run({self.name}: {self.label}, fitted on {self.report.fitted_on}{test}{where})"
 
     def _repr_html_(self) -> str:
         """A notebook shows the test metrics beside the baselines."""

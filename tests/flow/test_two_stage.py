@@ -444,11 +444,14 @@ def test_the_command_recommend_uses_both_stages_unless_told(place: Path) -> None
 def test_the_command_evaluate_measures_either(place: Path) -> None:
     folder, data = str(place / "run"), str(place / "ratings.csv")
     run = tabcf.load(folder)
-    for flags, retrieve in (((), True), (("--no-retrieve",), False)):
+    for flags, retrieve, label in (
+        ((), True, "dot_product, then embedding_nn"),
+        (("--no-retrieve",), False, "embedding_nn"),
+    ):
         code, printed, _ = call("evaluate", folder, data, "--json", *flags)
         assert code == 0
         expected = run.evaluate(ratings(), retrieve=retrieve)
-        assert json.loads(printed)["embedding_nn"] == pytest.approx(expected)
+        assert json.loads(printed)[label] == pytest.approx(expected)
     code, printed, _ = call("evaluate", folder, "--json")
     assert json.loads(printed)["dot_product alone (test)"] == pytest.approx(run.report.first_stage)
     code, _, said = call("evaluate", folder, "--no-retrieve")
