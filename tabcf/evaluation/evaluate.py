@@ -15,6 +15,7 @@ from tabcf.evaluation.lists import (
     RankedUsers,
     item_attributes,
     popular_lists,
+    rank_found,
     rank_users,
     training_counts,
     training_history,
@@ -26,6 +27,7 @@ __all__ = [
     "Metric",
     "describe",
     "evaluate",
+    "first_stage_metrics",
     "list_values",
     "prediction_metrics",
     "rank_for",
@@ -80,6 +82,15 @@ def rank_for(
     k = max(metric.k or 1 for metric in ranking)
     with_ranks = any(metric.definition.needs == "ranks" for metric in ranking)
     return rank_users(trained, table, k=k, seen=seen, with_ranks=with_ranks)
+
+
+def first_stage_metrics(
+    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
+) -> dict[str, float]:
+    """Ranking metrics of the lists that the model's first stage finds, in that one's own order."""
+    with_ranks = any(metric.definition.needs == "ranks" for metric in metrics)
+    ranked = rank_found(trained, table, seen=seen, with_ranks=with_ranks)
+    return ranking_metrics(trained, ranked, metrics)
 
 
 def prediction_metrics(

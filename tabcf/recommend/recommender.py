@@ -108,9 +108,12 @@ def recommend(
     offered = _allowed(trained, offered, where, deny, is_text=is_text)
     if not offered.ids:
         raise DataError("where: no item is left to recommend")
-    if first is not None and candidates is not None and not isinstance(retrieve, Trained):
-        # Whatever the caller chose is put into order where there is nothing to leave out.
-        first = first if len(offered.ids) > first.n else None
+    if first is not None and not isinstance(retrieve, Trained):
+        # Newcomers are known to the model alone, and what the caller chose is put into order where
+        # there is nothing to leave out.
+        is_new = isinstance(users, AskedUsers) or isinstance(candidates, OfferedItems)
+        is_few = candidates is not None and len(offered.ids) <= first.n
+        first = None if is_new or is_few else first
     events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
     past = trained.past
     history = trained.history_of(asked.rows)

@@ -18,8 +18,7 @@ from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
 from tabcf.errors import SpecError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
-from tabcf.evaluation.evaluate import evaluate, rank_for, ranking_metrics
-from tabcf.evaluation.lists import rank_found
+from tabcf.evaluation.evaluate import evaluate, first_stage_metrics, rank_for
 from tabcf.evaluation.users import user_metrics
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage, Trained
@@ -216,6 +215,7 @@ def _run(
         baselines=baselines or {},
         epochs=tuple(fitted.training.epochs),
         best_epoch=fitted.training.best_epoch,
+        n_steps=fitted.training.n_steps,
         is_interrupted=fitted.training.is_interrupted
         or (first_run is not None and first_run.report.is_interrupted),
         warnings=warnings,
@@ -293,8 +293,7 @@ def _tested(stage: Stage, trained: Trained, first: Run | None) -> _Tested:
     ids = [entities[name].plan.id for name in ("user", "item") if name in entities]
     of_first = {}
     if first is not None:
-        found_first = rank_found(trained, table, seen=trained.seen)
-        of_first = ranking_metrics(trained, found_first, first.metrics)
+        of_first = first_stage_metrics(trained, table, first.metrics, seen=trained.seen)
     return _Tested(found, of_first, users, identity_of_rows(source.frame, ids))
 
 

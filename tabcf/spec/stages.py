@@ -192,7 +192,9 @@ def _metrics(spec: Spec, registry: Registry) -> Iterator[Component]:
 def _lengths(spec: Spec, registry: Registry) -> Iterator[tuple[str, int]]:
     """The metrics of lists, and how long a list each looks at."""
     for component, metric in _list_metrics(spec, registry):
-        yield metric.name, registry.resolve("metric", component).options.k
+        k = getattr(registry.resolve("metric", component).options, "k", None)
+        if k is not None:
+            yield metric.name, k
 
 
 def _list_metrics(spec: Spec, registry: Registry) -> Iterator[tuple[Component, MetricDefinition]]:
