@@ -486,3 +486,50 @@ def recall(lists: pd.DataFrame, run: tabcf.Run) -> float:
     relevant = data[is_new].groupby("user_id")["item_id"].agg(set)
     own = sets(lists)
     return float(np.mean([len(own[user] & found) / len(found) for user, found in relevant.items()]))
+
+
+def test_a_metric_of_whole_rankings_sees_what_is_not_found_at_the_end() -> None:
+    """`list_auc`: relevant items that the first stage misses tie behind all that it finds."""
+    given = spec(metrics=[{"ndcg": 5}, "list_auc"])
+    run = tabcf.fit(given, ratings())
+    assert list(run.report.first_stage) == [f"recall@{N}", "ndcg@5", "list_auc"]
+    users = run.evaluate_users(ratings()).set_index("user_id")
+    user = users["list_auc"].dropna().index[0]
+    found = run.recommend(int(user), k=N)["item_id"].tolist()
+    seen = run.trained.events.source.frame.query("user_id == @user")["item_id"]
+    liked = ratings().query("user_id == @user and rating >= 4")["item_id"]
+    n_places = len(found)
+    place = {item: n_places - rank for rank, item in enumerate(found)}
+    score = {item: place.get(item, 0) for item in range(60) if item not in set(seen)}
+    relevant = [item for item in liked if item in score]
+    others = [item for item in score if item not in relevant]
+    pairs = [np.sign(score[a] - score[b]) / 2 + 0.5 for a in relevant for b in others]
+    assert users.loc[user, "list_auc"] == pytest.approx(np.mean(pairs))
+
+
+def test_newcomers_who_are_folded_in_are_served_by_the_second_stage() -> None:
+    given = spec(model={"dot_product": {"factors": 8}}, columns={}, loss="softmax")
+    run, single = tabcf.fit(given, ratings()), tabcf.fit(alone(given), ratings())
+    events = pd.DataFrame({"item_id": [0, 2, 4], "rating": 5, "timestamp": 1_000_000_000})
+    lists = [one.fold_in(events).recommend(k=20) for one in (run, single)]
+    assert len(lists[0]) == 20
+    pd.testing.assert_frame_equal(*lists)
+
+
+def test_a_plugins_loss_of_the_first_stage_goes_with_the_run(tmp_path: Path) -> None:
+    night = "tabcf_plugin: 1\nname: night\nversion: '1'\nlosses:\n  mild: {huber: {delta: 0.5}}\n"
+    (tmp_path / "night.yaml").write_text(night, encoding="utf-8")
+    given = spec(
+        plugins=[str(tmp_path / "night.yaml")],
+        target={"column": "rating"},
+        loss="mse",
+        metrics=["rmse", {"recall": 5}],
+        retrieve={"n": N, "model": {"dot_product_bias": 8}, "loss": "night/mild"},
+    )
+    run = tabcf.fit(given, ratings(), tmp_path / "run")
+    (tmp_path / "night.yaml").unlink()
+    loaded = tabcf.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(loaded.recommend([0, 1]), run.recommend([0, 1]))
+    for folder in (tmp_path / "run", tmp_path / "run" / "retrieve"):
+        environment = json.loads((folder / "environment.json").read_text())
+        assert environment["plugins"]["night"]["needs"] == ["loss mild"]
