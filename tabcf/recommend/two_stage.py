@@ -65,7 +65,7 @@ def retrieved(
     rows = trained.encoder.entities["item"].rows_of_ids(items, is_text=is_text)
     known = np.flatnonzero(rows)
     if not len(known):
-        raise DataError("retrieve: the other run knows none of the items")
+        raise DataError("retrieve: the first of the two models knows none of the items")
     seen = None
     if trained.past is not None and exclude_seen:
         place = np.full(len(trained.encoder.entities["item"]), -1)
