@@ -234,5 +234,7 @@ def test_a_first_run_without_the_items_is_refused(run: tabcf.Run) -> None:
         "model": "popular",
     }
     first = tabcf.fit(spec, other)
-    with pytest.raises(DataError, match="retrieve: the first of the two models knows none of the items"):
+    with pytest.raises(
+        DataError, match="retrieve: the first of the two models knows none of the items"
+    ):
         run.recommend(0, retrieve=first)
