@@ -58,7 +58,7 @@ def _rendered(run: Run, data: Any) -> str:
     )
     test = f"; test {describe(run.report.test)}" if run.report.test else ""
     return template.render(
-        title=f"{run.name}: {run.spec.model.name}",
+        title=f"{run.name}: {run.label}",
         summary=f"Fitted on {run.report.fitted_on}{test}.",
         sections=sections_of(run, data),
         columns=_columns,

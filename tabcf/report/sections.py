@@ -134,7 +134,7 @@ def _results(run: Run, data: Any) -> list[Block]:
     report = run.report
     blocks: list[Block] = []
     if report.test:
-        rows = {run.spec.model.name: report.test, **report.baselines}
+        rows = run.test_table
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").reset_index()
         caption = "Test rows; baselines were fitted on the same training rows"
         blocks.append(Table(frame, caption, dict.fromkeys(frame.columns[1:], ".4f")))
