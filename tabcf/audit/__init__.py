@@ -1,0 +1,1 @@
+"""What a recommender does to groups of its users, now and over rounds of feedback."""
