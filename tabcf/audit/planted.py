@@ -28,10 +28,10 @@ def planted_population(
 ) -> Population:
     """Users whose tastes are known, a tenth of whom watch anime, and much of it.
 
-    Everyone's utility is the product of random vectors. Members' is higher for the group's items and
-    lower for others; to everyone else the group's items are like any others, and they had them no
-    more often than chance. So whatever share of their lists the group's items have beyond that, the
-    recommender put there.
+    Everyone's utility is the product of random vectors. Members' is higher for the group's items
+    and lower for others; to everyone else the group's items are like any others, and they had them
+    no more often than chance. So whatever share of their lists the group's items have beyond that,
+    the recommender put there.
 
     Args:
         n_users: U.

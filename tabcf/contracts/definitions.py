@@ -29,6 +29,7 @@ __all__ = [
     "ColumnDefinition",
     "CommandDefinition",
     "Definition",
+    "FitDefinition",
     "FitProblem",
     "LossDefinition",
     "MetricDefinition",
@@ -200,6 +201,22 @@ class SplitDefinition(Definition):
     """
 
     assign: Callable[[pd.DataFrame, dict[str, str], Any, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitDefinition(Definition):
+    """Another way to fit than gradient descent, for models that it names.
+
+    `build(member, target, options)` turns what builds the model for a layout into what builds the
+    fitted one, such as several of it; `solve(model, problem, options, rng)` fits that. `loss` names
+    the loss whose best solution it looks for.
+    """
+
+    models: frozenset[str]
+    targets: frozenset[TargetKind]
+    loss: str
+    build: Callable[[Callable[[Layout], nn.Module], TargetInfo, Any], Callable[[Layout], nn.Module]]
+    solve: Callable[[nn.Module, FitProblem, Any, Generator], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
-    from tabcf.contracts.inputs import Inputs, Query
+    from tabcf.contracts.inputs import Bag, Inputs, Query
 
 __all__ = [
     "AdditiveScorer",
@@ -21,6 +23,7 @@ __all__ = [
     "FactoredScorer",
     "ItemScorer",
     "KnowsBiases",
+    "KnowsSpread",
     "ReadsHistory",
     "SetRows",
 ]
@@ -117,6 +120,15 @@ class AdditiveScorer(Protocol):
     """
 
     def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]: ...
+
+
+@runtime_checkable
+class KnowsSpread(Protocol):
+    """Says how far an event may lie from its prediction: `(B, 1)` standard deviations."""
+
+    def spread(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor: ...
 
 
 @runtime_checkable

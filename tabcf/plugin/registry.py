@@ -11,6 +11,7 @@ from tabcf.contracts.definitions import (
     ColumnDefinition,
     CommandDefinition,
     Definition,
+    FitDefinition,
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
@@ -33,6 +34,7 @@ KINDS: Mapping[str, type[Definition]] = {
     "loss": LossDefinition,
     "metric": MetricDefinition,
     "column": ColumnDefinition,
+    "fit": FitDefinition,
     "split": SplitDefinition,
     "sampler": SamplerDefinition,
     "schedule": ScheduleDefinition,
@@ -42,6 +44,7 @@ KINDS: Mapping[str, type[Definition]] = {
 
 _NOUNS: Mapping[str, str] = {
     "column": "kind of column",
+    "fit": "way to fit",
     "unknown": "policy for unknown values",
 }
 

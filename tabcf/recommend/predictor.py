@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from tabcf.contracts.model import KnowsSpread
 from tabcf.contracts.table import Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.batches import batches_in_order, to_device
@@ -49,6 +50,8 @@ def predict(trained: Trained, source: Source) -> pd.DataFrame:
     decoded = decode_table(trained, table)
     frame = source.frame.copy(deep=False)
     added = prediction_columns(trained.target, decoded)
+    if isinstance(trained.model, KnowsSpread):
+        added = {"sd": _spread(trained, table), **added}
     if table.entities:
         added = {"basis": _basis(table), **added}
     for name, values in added.items():
@@ -89,6 +92,18 @@ def true_values(trained: Trained, target: Tensor) -> Tensor:
         scale, center = torch.tensor(info.scale), torch.tensor(info.center)
         return target * scale + center
     return target
+
+
+@torch.inference_mode()
+def _spread(trained: Trained, table: Table) -> np.ndarray:
+    """`(N,)`: standard deviations in the target's own units."""
+    assert isinstance(trained.model, KnowsSpread)
+    parts = []
+    for inputs in batches_in_order(table, _BLOCK):
+        on_device = to_device(inputs, trained.device)
+        parts.append(trained.model.spread(*on_device)[:, 0].cpu())
+    spread: np.ndarray = torch.cat(parts).numpy() * trained.target.scale[0]
+    return spread
 
 
 def _basis(table: Table) -> np.ndarray:

@@ -110,7 +110,11 @@ def model_builder(
         model: nn.Module = definition.build(layout, target, d_out, options)
         return model
 
-    return build
+    if spec.fit is None:
+        return build
+    fit = registry.resolve("fit", spec.fit)
+    fitted: Callable[[Layout], nn.Module] = fit.definition.build(build, target, fit.options)
+    return fitted
 
 
 def build_objective(

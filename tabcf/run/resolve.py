@@ -29,6 +29,8 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
             ]
         )
     default = Component.model_validate(DEFAULT_LOSS[target.kind])
+    if spec.fit is not None:
+        default = Component.model_validate(registry.get("fit", spec.fit.name).loss)
     if model.lowers is not None:
         options = registry.resolve("model", spec.model).options
         default = Component.model_validate(model.lowers(options))

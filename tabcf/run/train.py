@@ -191,10 +191,14 @@ def _train(
             build=build,
             first=first,
         )
-        if model_definition.solve is not None:
+        solve = model_definition.solve
+        if spec.fit is not None:
+            fit = registry.resolve("fit", spec.fit)
+            solve, options = fit.definition.solve, fit.options
+        if solve is not None:
             problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
             with torch.no_grad():
-                model_definition.solve(model, problem, options, rng)
+                solve(model, problem, options, rng)
             model.eval()
             return trained, Training()
         policy = unknown_policy(spec, registry)

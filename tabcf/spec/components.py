@@ -12,6 +12,7 @@ __all__ = ["COMPONENTS", "Place", "components", "kind_at", "name_and_options"]
 # A star stands for every key or every position.
 COMPONENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("model", ("model",)),
+    ("fit", ("fit",)),
     ("loss", ("loss",)),
     ("metric", ("metrics", "*")),
     ("column", ("columns", "*")),

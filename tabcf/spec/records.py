@@ -210,6 +210,8 @@ class Spec(Options):
     the default where there are no entities."""
     model: Component
     """The model."""
+    fit: Component | None = None
+    """How the model is fitted where it is not by gradient descent."""
     loss: Component | None = None
     """The loss; by default what suits target and model."""
     negatives: Component | None = None

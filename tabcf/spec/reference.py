@@ -39,6 +39,7 @@ _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
 )
 _KIND_TITLES: Mapping[str, str] = {
     "model": "Models: `model`",
+    "fit": "Ways to fit: `fit`",
     "loss": "Losses: `loss`",
     "metric": "Metrics: `metrics`",
     "column": "Kinds of columns: `columns` and `entities.NAME.columns`",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tabcf.contracts.definitions import LossDefinition, ModelDefinition
+from tabcf.contracts.definitions import FitDefinition, LossDefinition, ModelDefinition
 from tabcf.contracts.tables import EVENT
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import Registry, Resolved
@@ -127,6 +127,25 @@ def _closed_form(draft: Draft) -> Said:
         )
 
 
+def _fit(draft: Draft) -> Said:
+    fit: FitDefinition | None = draft.definition("fit", draft.spec.fit)
+    if fit is None:
+        return
+    model, kinds = draft.spec.model.name, possible_kinds(draft.spec.target)
+    if model not in fit.models:
+        yield ("fit",), f"{fit.name} fits {listed(fit.models)}, and the model is {model}"
+    if not fit.targets & kinds:
+        yield (
+            ("fit",),
+            (
+                f"{fit.name} takes {listed(fit.targets)} targets, and this one is "
+                f"{kind_in_words(draft.spec.target)}"
+            ),
+        )
+    if draft.spec.loss is not None and draft.spec.loss.name != fit.loss:
+        yield ("loss",), f"{fit.name} lowers {fit.loss}, so there is no loss to choose"
+
+
 def _catalogue(draft: Draft) -> Said:
     loss = draft.loss()
     if loss is None or loss.form not in ("catalogue", "factored"):
@@ -226,6 +245,7 @@ STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_model_target, ("model", "target")),
     (_loss_target, ("loss", "target")),
     (_closed_form, ("model", "loss")),
+    (_fit, ("fit", "model", "target", "loss")),
     (_catalogue, ("loss", "model", "target", "columns", "entities")),
     (_negatives, ("negatives", "loss", "model", "columns", "entities", "target")),
     (_single_output, ("model", "loss", "target", "entities")),

@@ -15,6 +15,7 @@ from tabcf.plugin.hooks import hookimpl
 from tabcf.plugin.loading import register
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins.columns import COLUMNS
+from tabcf.run.builtins.fits import FITS
 from tabcf.run.builtins.losses import LOSSES
 from tabcf.run.builtins.metrics import METRICS
 from tabcf.run.builtins.models import MODELS
@@ -56,6 +57,6 @@ def builtin_registry() -> Registry:
     registry = Registry()
     register(registry, None, _Builtins())
     # These kinds have no hook: no plugin has needed one.
-    for definitions in (SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
+    for definitions in (FITS, SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
         registry.add(definitions, origin="tabcf")
     return registry
