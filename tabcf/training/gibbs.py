@@ -27,7 +27,7 @@ from tabcf.data.batches import batches_in_order
 from tabcf.errors import TrainingError
 from tabcf.nn.dot_product import DotProductBias
 
-__all__ = ["Priors", "draw_posterior"]
+__all__ = ["Priors", "draw_posterior", "solve_als"]
 
 # Numbers that a block of padded events may hold: 16 MB.
 _BUDGET = 1 << 22
@@ -85,6 +85,13 @@ class _Normal:
         return (drawn / rate.double()).float()
 
 
+class _Expected(_Normal):
+    """Every normal number is its mean: what is drawn is the most probable."""
+
+    def like(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape)
+
+
 @dataclass(slots=True)
 class _ColumnPrior:
     """A column's rows are N(mean, 1 / precision), number by number.
@@ -111,6 +118,13 @@ class _ColumnPrior:
         weight = n + of.mean_strength
         spread = (weight * self.precision).rsqrt()
         self.mean = rows.sum(0) / weight + spread * normal.like(tuple(self.mean.shape))
+
+
+class _FixedPrior(_ColumnPrior):
+    """A prior that no rows change."""
+
+    def draw(self, rows: Tensor, normal: _Normal) -> None:
+        """Leave it as it is."""
 
 
 def _regressions(
@@ -320,8 +334,8 @@ class _State:
         """What each column adds, anew, so that rounding does not pile up."""
         self.added = [column.added() for column in self.columns]
 
-    def sweep(self, normal: _Normal, priors: Priors) -> None:
-        """Draw every column once, then the noise."""
+    def sweep(self, normal: _Normal) -> Tensor:
+        """Draw every column once; gives what the score lacks of each target, `(N,)`."""
         self.refresh()
         total = torch.stack(self.added).sum(0)
         score = _scores(self.added, total)
@@ -334,7 +348,10 @@ class _State:
             score = without + new[:, 0] + (new[:, 1:] * others).sum(1)
             total = total - own + new
             self.added[number] = new
-        error = self.target - score
+        return self.target - score
+
+    def draw_noise(self, error: Tensor, normal: _Normal, priors: Priors) -> None:
+        """Draw the noise's precision given what the score lacks."""
         shape = torch.tensor([priors.shape + 0.5 * len(error)])
         rate = torch.tensor([priors.rate + 0.5 * float(error.double().pow(2).sum())])
         self.noise = float(normal.gamma(shape, rate))
@@ -377,11 +394,14 @@ def draw_posterior(
     """
     priors = priors or Priors()
     normal = _Normal(rng)
-    state = _built(model, problem, normal, priors)
+    width = model.n_factors + 1
+    state = _built(
+        model, problem, normal, priors.init_scale, lambda: _ColumnPrior.flat(width, priors)
+    )
     after = max(sweeps - burn_in, 1)
     kept_at = {burn_in + (number + 1) * after // keep for number in range(min(keep, after))}
     for sweep in range(1, sweeps + 1):
-        state.sweep(normal, priors)
+        state.draw_noise(state.sweep(normal), normal, priors)
         if not state.noise > 0 or not torch.isfinite(state.added[0]).all():
             raise TrainingError(
                 f"gibbs: a draw of sweep {sweep} is not finite; is a column's values far from 0?"
@@ -393,13 +413,56 @@ def draw_posterior(
             yield state.noise
 
 
-def _built(model: DotProductBias, problem: FitProblem, normal: _Normal, priors: Priors) -> _State:
+@torch.no_grad()
+def solve_als(
+    model: DotProductBias,
+    problem: FitProblem,
+    rng: Generator,
+    *,
+    sweeps: int,
+    l2: float,
+    l2_bias: float,
+    init_scale: float = 0.1,
+) -> None:
+    """Write the weights that squared errors and a ridge penalty are lowest at, column by column.
+
+    Each column's rows are solved exactly given all others: what `draw_posterior` draws, at its
+    most probable, for priors that stay. Errors are of the target as it is encoded.
+
+    Args:
+        model: A linear factorisation machine with biases; its weights are overwritten.
+        problem: Encoded training events.
+        rng: Of the first vectors.
+        sweeps: How often all columns are solved.
+        l2: Penalty of each number of a vector.
+        l2_bias: Penalty of each bias.
+        init_scale: Standard deviation of the first vectors.
+    """
+    penalty = torch.full((model.n_factors + 1,), float(l2))
+    penalty[0] = l2_bias
+
+    def prior() -> _ColumnPrior:
+        return _FixedPrior(torch.zeros_like(penalty), penalty, Priors())
+
+    state = _built(model, problem, _Normal(rng), init_scale, prior)
+    for _ in range(sweeps):
+        state.sweep(_Expected(rng))
+    _write(model, state.columns)
+
+
+def _built(
+    model: DotProductBias,
+    problem: FitProblem,
+    normal: _Normal,
+    init_scale: float,
+    prior: Callable[[], _ColumnPrior],
+) -> _State:
     train = problem.train
     assert train.target is not None
     width = model.n_factors + 1
 
     def first(n: int) -> Tensor:
-        rows = priors.init_scale * normal.like((n, width))
+        rows = init_scale * normal.like((n, width))
         rows[:, 0] = 0
         return rows
 
@@ -408,19 +471,15 @@ def _built(model: DotProductBias, problem: FitProblem, normal: _Normal, priors: 
     x_cat = torch.cat([part.x_cat for part in inputs]).long()
     x_cont = torch.cat([part.x_cont for part in inputs])
     for number, n in enumerate(model.cardinalities):
-        columns.append(
-            _Categorical(x_cat[:, number], n, first(n), _ColumnPrior.flat(width, priors))
-        )
+        columns.append(_Categorical(x_cat[:, number], n, first(n), prior()))
     for number in range(model.n_continuous):
-        columns.append(_Number(x_cont[:, number], first(1), _ColumnPrior.flat(width, priors)))
+        columns.append(_Number(x_cont[:, number], first(1), prior()))
     number = 0
     for name, bags in _bags_by_table(train):
         owner = torch.arange(len(train)) if name is None else train.rows[name].long()
         for bag in bags:
             n = model.set_cardinalities[number]
-            columns.append(
-                _Set(bag, owner, n, first(n), _ColumnPrior.flat(width, priors), norm=model.set_norm)
-            )
+            columns.append(_Set(bag, owner, n, first(n), prior(), norm=model.set_norm))
             number += 1
     return _State(columns, train.target.float())
 

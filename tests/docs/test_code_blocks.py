@@ -16,7 +16,7 @@ from tabcf.spec.read import read_spec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -93,4 +93,5 @@ def test_a_whole_spec_in_a_page_is_one_of_the_examples(block: str, tmp_path: Pat
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_is_a_spec_with_its_own_command(path: Path) -> None:
     read_spec(path, builtin_registry())
-    assert f"tabcf fit examples/{path.name}\n" in path.read_text(encoding="utf-8")
+    name = path.relative_to(ROOT).as_posix()
+    assert f"tabcf fit {name}\n" in path.read_text(encoding="utf-8")

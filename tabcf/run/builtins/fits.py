@@ -32,11 +32,60 @@ class GibbsOptions(Options):
     """Size of the first, random vectors."""
 
 
+class ALSOptions(Options):
+    """The most probable weights under squared errors and a ridge penalty, column by column."""
+
+    sweeps: PositiveInt = 15
+    """How often all columns are solved."""
+    l2: float = Field(default=15.0, gt=0)
+    """Penalty of each number of a vector, beside the sum of squared errors of its events; the
+    target is standardised."""
+    l2_bias: float = Field(default=3.0, gt=0)
+    """Penalty of each bias."""
+    init_scale: float = Field(default=0.1, gt=0)
+    """Size of the first, random vectors."""
+
+
+def _without_range(model: Any, fit: str) -> Any:
+    if model.y_range is not None:
+        raise SpecError(
+            [
+                f"model.y_range: {fit} needs scores without a range, which it solves for; leave it out"
+            ]
+        )
+    return model
+
+
+def _build_als(
+    member: Callable[[Layout], nn.Module], target: TargetInfo, options: ALSOptions
+) -> Callable[[Layout], nn.Module]:
+    """Builds the model as it is."""
+
+    def build(layout: Layout) -> nn.Module:
+        model: nn.Module = _without_range(member(layout), "als")
+        return model
+
+    return build
+
+
+def _solve_als(model: Any, problem: FitProblem, options: ALSOptions, rng: Generator) -> None:
+    from tabcf.training.gibbs import solve_als
+
+    solve_als(
+        model,
+        problem,
+        rng,
+        sweeps=options.sweeps,
+        l2=options.l2,
+        l2_bias=options.l2_bias,
+        init_scale=options.init_scale,
+    )
+
+
 def _build_gibbs(
     member: Callable[[Layout], nn.Module], target: TargetInfo, options: GibbsOptions
 ) -> Callable[[Layout], nn.Module]:
     """Builds as many models as draws are kept."""
-    from tabcf.nn.dot_product import DotProductBias
     from tabcf.nn.ensemble import DotProductEnsemble
 
     if options.burn_in >= options.sweeps:
@@ -48,18 +97,8 @@ def _build_gibbs(
         bounds = (min(target.levels) - center) / scale, (max(target.levels) - center) / scale
 
     def build(layout: Layout) -> nn.Module:
-        members = []
-        for _ in range(min(options.keep, options.sweeps - options.burn_in)):
-            model = member(layout)
-            assert isinstance(model, DotProductBias)
-            if model.y_range is not None:
-                raise SpecError(
-                    [
-                        "model.y_range: gibbs needs scores without a range; leave it out: "
-                        "predictions of levels are cut off at the lowest and the highest"
-                    ]
-                )
-            members.append(model)
+        n = min(options.keep, options.sweeps - options.burn_in)
+        members = [_without_range(member(layout), "gibbs") for _ in range(n)]
         return DotProductEnsemble(members, bounds=bounds)
 
     return build
@@ -81,6 +120,17 @@ def _solve_gibbs(model: Any, problem: FitProblem, options: GibbsOptions, rng: Ge
 
 
 FITS = (
+    FitDefinition(
+        name="als",
+        example="{als: {l2: 15}}",
+        options=ALSOptions,
+        summary="Alternating least squares over all columns of a factorisation machine.",
+        models=frozenset({"dot_product_bias"}),
+        targets=frozenset({"rating", "regression"}),
+        loss="mse",
+        build=_build_als,
+        solve=_solve_als,
+    ),
     FitDefinition(
         name="gibbs",
         example="{gibbs: {sweeps: 512}}",
