@@ -48,11 +48,7 @@ class ALSOptions(Options):
 
 def _without_range(model: Any, fit: str) -> Any:
     if model.y_range is not None:
-        raise SpecError(
-            [
-                f"model.y_range: {fit} needs scores without a range, which it solves for; leave it out"
-            ]
-        )
+        raise SpecError([f"model.y_range: {fit} needs scores without a range, so leave it out"])
     return model
 
 
