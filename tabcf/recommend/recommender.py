@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import Generator
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.data.batches import mapped, select
 from tabcf.data.conditions import matching
+from tabcf.data.entities import Entity
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
-from tabcf.recommend.index import ItemIndex, indexed_items
+from tabcf.recommend.index import IndexUse, chosen_index, indexed_items
 from tabcf.recommend.rules import capped, caps_of
 from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import FirstStage, Trained
@@ -36,6 +37,14 @@ class OfferedItems:
     inputs: Inputs
     source: Source
 
+    def named(self, positions: np.ndarray) -> _Named:
+        """Ids and labels of those at some positions."""
+        labels = None if self.labels is None else [self.labels[i] for i in positions]
+        return [self.ids[i] for i in positions], labels
+
+
+_Named = tuple[list[Any], list[str] | None]
+
 
 def recommend(
     trained: Trained,
@@ -50,7 +59,7 @@ def recommend(
     max_per: Mapping[str, int] | None = None,
     retrieve: Trained | bool = True,
     n_retrieved: int | None = None,
-    index: ItemIndex | None = None,
+    index: IndexUse = "auto",
     is_text: bool = False,
 ) -> pd.DataFrame:
     """The k items with the highest scores for each user.
@@ -72,9 +81,10 @@ def recommend(
         retrieve: Whether the model's own first stage, if it has one, finds the items that this one
             puts into order; or another model that finds them, users and items going by their ids.
         n_retrieved: How many it finds; by default as many as the first stage does, else 200.
-        index: An index of the model's items that finds nearly the best of them; it holds all
-            items, so that `candidates`, `where`, `deny`, `max_per` and `retrieve` do not go with
-            it.
+        index: Whether the model's index makes the lists, which finds nearly the best items: True
+            demands it, False rejects it, and "auto" takes it where there are many items and none
+            of `candidates`, `where`, `deny`, `max_per` and a first stage is given, which do not go
+            with it.
         is_text: Ids come from a command line.
 
     Returns:
@@ -84,26 +94,34 @@ def recommend(
 
     Raises:
         DataError: An id is of another type than in training, an attribute frame has no usable
-            column, or an index is of another model or given beside what does not go with it.
-        RunError: The run has no users and items, or its target gives no order.
+            column, or an index is of another model or demanded beside what does not go with it.
+        RunError: The run has no users and items, its target gives no order, or an index is
+            demanded that it has not.
     """
     trained.require_entities("recommend")
     if k < 1:
         raise DataError(f"k: expected a positive number, got {k}")
     deny = listed(deny)
     first = _stage(trained, retrieve, n_retrieved)
-    if index is not None:
-        narrowing = {
-            "candidates": candidates is not None,
-            "where": where is not None,
-            "deny": bool(deny),
-            "max_per": bool(max_per),
-            "retrieve": first is not None,
-        }
-        given = [name for name, is_given in narrowing.items() if is_given]
-        if given:
-            raise DataError(f"index: it lists all items, so that {given[0]} does not go with it")
+    narrowing = {
+        "candidates": candidates is not None,
+        "where": where is not None,
+        "deny": bool(deny),
+        "max_per": bool(max_per),
+        "retrieve": first is not None,
+    }
+    chosen = chosen_index(trained.index, index, k, narrowing)
     asked = asked_users(trained, users, is_text=is_text)
+    events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
+    past = trained.past
+    excluded = None if past is None or not exclude_seen else past.seen.of_users(asked.rows)
+    if chosen is not None:
+        entity = trained.encoder.entities["item"]
+        had = None if excluded is None else Bag(excluded.values - 1, excluded.offsets)
+        n = min(k, len(entity) - 1)
+        blocks = indexed_items(trained, chosen, asked.inputs, events, n, seen=had)
+        lists = [_frame(trained, asked, lambda at: _named(entity, at + 1), b) for b in blocks]
+        return pd.concat(lists, ignore_index=True)
     offered = offered_items(trained, candidates, is_text=is_text)
     offered = _allowed(trained, offered, where, deny, is_text=is_text)
     if not offered.ids:
@@ -114,18 +132,13 @@ def recommend(
         is_new = isinstance(users, AskedUsers) or isinstance(candidates, OfferedItems)
         is_few = candidates is not None and len(offered.ids) <= first.n
         first = None if is_new or is_few else first
-    events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
-    past = trained.past
     history = trained.history_of(asked.rows)
-    excluded = None if past is None or not exclude_seen else past.seen.of_users(asked.rows)
     seen = None if excluded is None else _as_columns(excluded, offered.rows)
     rng = Generator().manual_seed(trained.seed)
     caps = caps_of(offered.source, max_per or {})
     longer = len(offered.ids) if caps else min(k, len(offered.ids))
     found: Iterable[Lists]
-    if index is not None:
-        found = indexed_items(trained, index, asked.inputs, events, longer, seen=seen)
-    elif first is None:
+    if first is None:
         found = top_items(
             trained,
             asked.inputs,
@@ -160,7 +173,7 @@ def recommend(
             history=history,
         )
     lists = [
-        _frame(trained, asked, offered, capped(block, caps, k) if caps else block)
+        _frame(trained, asked, offered.named, capped(block, caps, k) if caps else block)
         for block in found
     ]
     return pd.concat(lists, ignore_index=True)
@@ -225,12 +238,10 @@ def offered_items(
                 "give new items as a frame of attributes"
             )
     inputs = select(trained.encoder.tables["item"].inputs, torch.from_numpy(rows))
-    labels = None
-    if entity.labels is not None:
-        labels = [entity.labels[row] for row in rows]
+    ids, labels = _named(entity, rows)
     frame = entity.with_blank_row().frame.iloc[rows].reset_index(drop=True)
     source = Source(frame, "the table of item", is_text=entity.is_text)
-    return OfferedItems(entity.ids.values_of(rows), labels, rows, inputs, source)
+    return OfferedItems(ids, labels, rows, inputs, source)
 
 
 def _allowed(
@@ -253,8 +264,7 @@ def _allowed(
         is_allowed &= ~np.isin(offered.rows, rows[rows > 0])
     kept = np.flatnonzero(is_allowed)
     return OfferedItems(
-        [offered.ids[i] for i in kept],
-        None if offered.labels is None else [offered.labels[i] for i in kept],
+        *offered.named(kept),
         offered.rows[kept],
         select(offered.inputs, torch.from_numpy(kept)),
         Source(offered.source.frame.iloc[kept].reset_index(drop=True), offered.source.name),
@@ -273,26 +283,31 @@ def _largest(bag: Bag) -> int:
     return int(bag.values.max()) if len(bag.values) else 0
 
 
+def _named(entity: Entity, rows: np.ndarray) -> _Named:
+    """Ids and labels of known items."""
+    labels = None if entity.labels is None else [entity.labels[row] for row in rows]
+    return entity.ids.values_of(rows), labels
+
+
 def _frame(
     trained: Trained,
     asked: AskedUsers,
-    offered: OfferedItems,
+    named: Callable[[np.ndarray], _Named],
     lists: Lists,
 ) -> pd.DataFrame:
-    """One block's lists, long form."""
+    """One block's lists, long form; `named` gives ids and labels of positions."""
     first, columns = lists.users.start, lists.columns
     user_id = trained.encoder.entities["user"].plan.id
-    item_id = trained.encoder.entities["item"].plan.id
+    item = trained.encoder.entities["item"].plan
     user, rank = torch.nonzero(columns >= 0, as_tuple=True)
-    column = columns[user, rank]
+    ids, labels = named(columns[user, rank].numpy())
     values: dict[str, Any] = {
         user_id: [asked.ids[first + u] for u in user.tolist()],
         "rank": (rank + 1).numpy(),
-        item_id: [offered.ids[c] for c in column.tolist()],
+        item.id: ids,
     }
-    if offered.labels is not None:
-        label = trained.encoder.entities["item"].plan.label or "label"
-        values[label] = [offered.labels[c] for c in column.tolist()]
+    if labels is not None:
+        values[item.label or "label"] = labels
     values["score"] = lists.scores[user, rank].numpy()
     values["basis"] = [asked.basis[first + u] for u in user.tolist()]
     return pd.DataFrame(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from tabcf.data.encoder import Encoder
 from tabcf.data.sources import Source
 from tabcf.errors import RunError
 from tabcf.losses.loss import Loss
+
+if TYPE_CHECKING:
+    from tabcf.recommend.index import KeptIndex
 
 __all__ = [
     "FirstStage",
@@ -132,6 +136,7 @@ class Trained:
         read_events: Gives the training events; None where they were not kept.
         build: Gives an untrained model of the same kind for a layout; the key to growing.
         first: What finds the items of its lists; without it they are of all items.
+        index: An approximate index of the items, if one was built.
     """
 
     encoder: Encoder
@@ -143,6 +148,7 @@ class Trained:
     read_events: Callable[[], TrainingEvents] | None = None
     build: Callable[[Layout], nn.Module] | None = None
     first: FirstStage | None = None
+    index: KeptIndex | None = None
 
     @cached_property
     def events(self) -> TrainingEvents:

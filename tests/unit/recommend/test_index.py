@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import copy
 import json
+import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import torch
 import tabcf
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import DataError, MissingExtraError, RunError
-from tabcf.recommend.index import ItemIndex, build_index
+from tabcf.recommend.index import ItemIndex, KeptIndex, build_index, choice
+from tabcf.recommend.index.build import measure_index
 from tabcf.recommend.recommender import recommend
 from tabcf.recommend.trained import Trained
 from tabcf.testing import tiny_ratings
@@ -40,6 +43,10 @@ def vectors() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture(scope="module")
 def index(vectors: tuple[torch.Tensor, torch.Tensor]) -> ItemIndex:
     return ItemIndex.of_vectors(vectors[1])
+
+
+def with_index(trained: Trained, index: ItemIndex) -> Trained:
+    return replace(trained, index=KeptIndex.of(index))
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +153,38 @@ def test_a_damaged_index_is_refused(index: ItemIndex, tmp_path: Path) -> None:
         ItemIndex.load(tmp_path)
 
 
+def test_edges_that_lead_elsewhere_are_refused(index: ItemIndex, tmp_path: Path) -> None:
+    """A graph is walked along whatever its file holds, so that a stranger's is read beforehand."""
+    index.save(tmp_path)
+    path = tmp_path / "index.bin"
+    whole = path.read_bytes()
+    header = 96
+    record = struct.unpack_from("=Q", whole, 24)[0]
+    higher = header + N_ITEMS * record
+    while not struct.unpack_from("=I", whole, higher)[0]:
+        higher += 4
+    assert higher > header + N_ITEMS * record  # item 0 is on the lowest layer alone
+    for place, value in [
+        (52, N_ITEMS),  # where a search begins
+        (48, 99),  # the top layer
+        (header, 33),  # how many edges item 0 has
+        (header, 1 << 16),  # a mark that it was deleted
+        (header + 4, N_ITEMS),  # its first edge
+        (header + record - 8, 1),  # its label
+        (higher, 4),  # bytes of its higher layers
+        (higher + 4, 17),  # how many edges it has there
+        (higher + 8, N_ITEMS),  # where the first one leads
+        (higher + 8, 0),  # to an item that does not reach up there
+    ]:
+        broken = bytearray(whole)
+        struct.pack_into("=I", broken, place, value)
+        path.write_bytes(bytes(broken))
+        with pytest.raises(RunError, match=r"index\.bin: (its edges do not lead|not a graph with)"):
+            ItemIndex.load(tmp_path)
+    path.write_bytes(whole)
+    assert ItemIndex.load(tmp_path).info == index.info
+
+
 def test_equal_vectors_still_fill_the_lists() -> None:
     """As many items without training events have: a graph of equal vectors falls apart."""
     index = ItemIndex.of_vectors(torch.ones(2000, 4))
@@ -173,8 +212,9 @@ def test_lists_of_a_run_are_nearly_the_exact_ones(trained: Trained) -> None:
     assert index.info.recall is not None
     assert index.info.recall >= 0.95
     users = list(range(50))
-    mine = recommend(trained, users, k=20, index=index)
-    exact = recommend(trained, users, k=20)
+    own = with_index(trained, index)
+    mine = recommend(own, users, k=20, index=True)
+    exact = recommend(own, users, k=20, index=False)
     assert mine.columns.tolist() == exact.columns.tolist()
     both = mine.merge(exact, on=["user_id", "item_id"])
     assert len(both) >= 0.95 * len(exact)
@@ -199,9 +239,11 @@ def test_the_better_kind_of_index_is_kept(trained: Trained, is_levelled: bool) -
             table[:, 0] = torch.randn(len(table), generator=rng)
         else:
             table *= torch.exp(1.2 * torch.randn(len(table), 1, generator=rng))
-    index = build_index(other)
+    index = build_index(other, recall=0.8)
     shares = {
-        kind: ItemIndex.of_vectors(index.vectors(), is_levelled=kind).recall(other).recall
+        kind: measure_index(
+            ItemIndex.of_vectors(index.vectors(), is_levelled=kind, ef=index.info.ef), other
+        ).recall
         for kind in (True, False)
     }
     assert index.info.is_levelled is max(shares, key=lambda kind: shares[kind] or 0)
@@ -210,7 +252,7 @@ def test_the_better_kind_of_index_is_kept(trained: Trained, is_levelled: bool) -
 
 
 def test_what_does_not_go_with_an_index_is_refused(trained: Trained) -> None:
-    index = build_index(trained)
+    own = with_index(trained, build_index(trained))
     for name, value in {
         "candidates": [1, 2],
         "where": "item_id > 3",
@@ -219,29 +261,105 @@ def test_what_does_not_go_with_an_index_is_refused(trained: Trained) -> None:
         "retrieve": trained,
     }.items():
         with pytest.raises(DataError, match=f"index: it lists all items, so that {name} does not"):
-            recommend(trained, 1, index=index, **{name: value})
+            recommend(own, 1, index=True, **{name: value})
 
 
 def test_an_index_of_another_model_is_refused(trained: Trained) -> None:
     wrong = ItemIndex.of_vectors(build_index(trained).vectors().flip(0))
     with pytest.raises(DataError, match="index: it was built from another model"):
-        recommend(trained, 1, index=wrong)
+        recommend(with_index(trained, wrong), 1, index=True)
     few = ItemIndex.of_vectors(torch.ones(3, WIDTH))
     with pytest.raises(DataError, match="index: it holds 3 items, but the run has"):
-        recommend(trained, 1, index=few)
+        recommend(with_index(trained, few), 1, index=True)
 
 
 def test_a_wider_search_finds_more(trained: Trained) -> None:
-    index = build_index(trained, ef=1, m=4, ef_construction=10)
+    index = build_index(trained, recall=0, ef=1, m=4, ef_construction=10)
     narrow = index.info.recall
     index.set_ef(1000)
     assert (index.info.ef, index.info.recall) == (1000, None)
-    wide = index.recall(trained).recall
+    wide = measure_index(index, trained).recall
     assert narrow is not None
     assert wide is not None
     assert wide > narrow
     with pytest.raises(DataError, match="ef: expected 1 or more, got 0"):
         index.set_ef(0)
+
+
+def test_the_search_is_as_wide_as_the_wished_recall_needs(trained: Trained) -> None:
+    options = {"m": 4, "ef_construction": 10, "ef": 32}
+    least = build_index(trained, recall=0, **options)
+    assert least.info.ef == 32
+    assert least.info.recall is not None
+    wished = (1 + 2 * least.info.recall) / 3
+    more = build_index(trained, recall=wished, **options)
+    assert more.info.recall is not None
+    assert more.info.recall >= wished
+    assert more.info.ef > 32
+    less = ItemIndex.of_vectors(
+        more.vectors(),
+        ef=more.info.ef // 2,
+        is_levelled=more.info.is_levelled,
+        m=4,
+        ef_construction=10,
+    )
+    assert (measure_index(less, trained).recall or 0) < wished
+    with pytest.raises(DataError, match=r"expected 100\.0% of the exact top 100 .* got .* with ef"):
+        build_index(trained, recall=1, m=4, ef_construction=10, ef=513)
+    with pytest.raises(DataError, match="recall: expected 0 to 1, got 95"):
+        build_index(trained, recall=95)
+
+
+def test_the_recall_is_that_of_lists_without_what_was_had(trained: Trained) -> None:
+    index = build_index(trained, recall=0, ef=1, m=4, ef_construction=10)
+    assert trained.past is not None
+    users = list(range(N_USERS))
+    own = with_index(trained, index)
+    mine = recommend(own, users, k=100, index=True)
+    exact = recommend(own, users, k=100, index=False)
+    both = mine.merge(exact, on=["user_id", "item_id"])
+    share = measure_index(index, trained, n_queries=N_USERS).recall
+    assert share == pytest.approx(len(both) / len(exact), abs=1e-3)
+    assert share < 0.9
+
+
+def test_an_index_is_used_by_itself_where_it_is_worth_it(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one that finds little, its lists are told from the exact ones."""
+    own = with_index(trained, build_index(trained, recall=0, ef=1, m=4, ef_construction=10))
+    users = list(range(20))
+    exact = recommend(trained, users, k=100)
+    rough = recommend(own, users, k=100, index=True)
+    assert not rough.equals(exact)
+    n_items = len(trained.encoder.entities["item"]) - 1
+    for least, lists in [(choice.FROM_ITEMS, exact), (n_items + 1, exact), (n_items, rough)]:
+        monkeypatch.setattr(choice, "FROM_ITEMS", least)
+        assert recommend(own, users, k=100).equals(lists)
+    assert recommend(own, users, k=100, index=False).equals(exact)
+    every = exact["item_id"].unique().tolist()
+    for narrowed in (
+        {"candidates": every},
+        {"where": "item_id >= 0"},
+        {"deny": [-1]},
+        {"max_per": {"item_id": 1}},
+    ):
+        lists = recommend(own, users, k=100, **narrowed)
+        assert lists.equals(recommend(trained, users, k=100, **narrowed))
+        assert set(zip(lists["user_id"], lists["item_id"], strict=True)) == set(
+            zip(exact["user_id"], exact["item_id"], strict=True)
+        )
+    # Longer lists than its recall is known for.
+    assert recommend(own, users, k=101).equals(recommend(trained, users, k=101))
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+    assert recommend(own, users, k=100).equals(exact)
+
+
+def test_an_index_that_is_not_there_is_said(trained: Trained) -> None:
+    with pytest.raises(RunError, match=r"index: this run has none; `run\.build_index"):
+        recommend(trained, 1, index=True)
+    with pytest.raises(DataError, match="index: expected 'auto', True or False, got 'yes'"):
+        recommend(trained, 1, index="yes")  # type: ignore[arg-type]
 
 
 def test_a_model_without_vectors_is_refused() -> None:
