@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Measure a run on given rows.",
     "explain-spec": "Show every value of a spec and where it comes from.",
     "fit": "Train what a spec declares.",
+    "index": "Build an approximate index of a run's items.",
     "init": "Write a first spec for a data file.",
     "inspect": "Show a run's layers, biases or embeddings.",
     "lr-find": "Look for a learning rate.",

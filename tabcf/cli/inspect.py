@@ -48,6 +48,8 @@ def command(run: str, plot: Path | None, style: str | None, **asked: object) -> 
         show_frame(summary.frame, style)
         if style is None:
             click.echo(f"{summary.n_parameters:,} parameters")
+            if loaded.index is not None:
+                click.echo(str(loaded.index))
         return
     ((name, value),) = chosen.items()
     found = _VIEWS[name](loaded, value)

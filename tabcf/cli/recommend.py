@@ -23,6 +23,7 @@ __all__ = ["command"]
 @click.option("--no-retrieve", is_flag=True, help="Leave out RUN's own first stage.")
 @click.option("--retrieved", type=click.IntRange(min=1), help="How many the first stage finds.")
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
+@click.option("--exact", is_flag=True, help="Leave the run's index alone, if it has one.")
 @formats
 def command(
     run: str,
@@ -37,9 +38,14 @@ def command(
     no_retrieve: bool,
     retrieved: int | None,
     seen: bool,
+    exact: bool,
     style: str | None,
 ) -> None:
-    """List the items that RUN puts first for each user."""
+    """List the items that RUN puts first for each user.
+
+    Where RUN has an index (`tabcf index`) and 100,000 items or more, lists of up to 100 places come
+    from it unless an option narrows them, and are nearly the exact ones.
+    """
     from tabcf.cli.show import show_frame
     from tabcf.data.sources import read_source
     from tabcf.recommend.recommender import recommend
@@ -65,6 +71,7 @@ def command(
         max_per=dict(caps),
         retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
         n_retrieved=retrieved,
+        index=False if exact else "auto",
         is_text=True,
     )
     show_frame(frame, style)

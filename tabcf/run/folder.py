@@ -6,6 +6,7 @@ columns.npz             arrays that derived columns learnt, if any
 entities/NAME.parquet   attributes, ids and counts of users, items and others
 events.parquet          the training events and which were positive, if there are users and items
 weights.safetensors     the model's weights and the loss's
+index-N/                an approximate index of the items, if one was built
 users.parquet           test metrics of each user, if there are users
 report.json             metrics, baselines, the course of the training
 environment.json        versions that it was made with, and the plugins that it needs
@@ -16,9 +17,7 @@ manifest.json           format version, and size and SHA-256 of all others
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
 import platform
 import shutil
 import tempfile
@@ -39,21 +38,29 @@ from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
 from tabcf.recommend.trained import FirstStage, History, Past, Trained, TrainingEvents
 from tabcf.run.build import build_loss, model_builder
+from tabcf.run.kept_index import is_read_later, read_index, write_index
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
+from tabcf.run.manifest import (
+    check_file,
+    fingerprints,
+    read_json,
+    read_manifest,
+    write_json,
+    write_manifest,
+)
 from tabcf.run.prepare import column_plans
 from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
+from tabcf.run.weights import load_weights, save_weights
 from tabcf.spec.records import Spec
 
 if TYPE_CHECKING:
     from tabcf.run.run import Run
 
-__all__ = ["FIRST_STAGE", "FORMAT", "environment", "load", "next_free", "save"]
+__all__ = ["FIRST_STAGE", "environment", "load", "next_free", "save"]
 
-FORMAT = 1
 FIRST_STAGE = "retrieve"
-_MANIFEST = "manifest.json"
 _ARRAYS = "columns.npz"
 _USERS = "users.parquet"
 _EVENTS = "events.parquet"
@@ -95,14 +102,12 @@ def save(run: Run, folder: Path) -> Path:
 
 
 def _write(run: Run, folder: Path) -> None:
-    from safetensors.torch import save_file
-
     trained = run.trained
     columns, arrays = trained.encoder.to_json()
     if arrays:
         np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
-    _write_json(folder / "spec.json", run.spec.model_dump(mode="json"))
-    _write_json(
+    write_json(folder / "spec.json", run.spec.model_dump(mode="json"))
+    write_json(
         folder / "encoder.json",
         {
             "name": run.name,
@@ -131,29 +136,21 @@ def _write(run: Run, folder: Path) -> None:
             frame[f"{_ROW}{name}"] = rows
         frame[_POSITIVE] = events.is_positive
         frame.to_parquet(folder / _EVENTS, index=False)
-    weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
-    weights |= {f"loss.{name}": value for name, value in trained.loss.state_dict().items()}
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in weights.items()},
-        folder / "weights.safetensors",
-    )
+    save_weights(trained, folder)
+    write_index(trained, folder)
     if run.users is not None:
         run.users.to_parquet(folder / _USERS, index=False)
-    _write_json(folder / "report.json", run.report.to_json())
+    write_json(folder / "report.json", run.report.to_json())
     lock = lock_plugins(
         run.spec, run.registry, [plan.key for plan in run.plans if not plan.is_input]
     )
     copy_files(lock, run.registry, folder)
-    _write_json(folder / "environment.json", environment() | {"plugins": lock})
+    write_json(folder / "environment.json", environment() | {"plugins": lock})
     if run.first_stage is not None:
         (folder / FIRST_STAGE).mkdir()
         _write(run.first_stage, folder / FIRST_STAGE)
-    files = {
-        path.relative_to(folder).as_posix(): _fingerprint(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    _write_json(folder / _MANIFEST, {"format": FORMAT, "files": files})
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    write_manifest(folder, fingerprints(folder, paths))
 
 
 def load(
@@ -175,25 +172,27 @@ def load(
             that it needs.
     """
     folder = Path(folder)
-    _check(folder)
+    for name, expected in read_manifest(folder).items():
+        if not is_read_later(name):
+            check_file(folder, name, expected)
     return _read(folder, plugins=plugins, allow_changed_plugins=allow_changed_plugins)
 
 
 def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) -> Run:
     """Read a run whose files are those of its manifest."""
     import torch
-    from safetensors.torch import load_file
 
     from tabcf.run.run import Run
 
-    lock = _read_json(folder / "environment.json")["plugins"]
+    index = read_index(folder, read_manifest(folder))
+    lock = read_json(folder / "environment.json")["plugins"]
     # The run's own files come before installed plugins of their names.
     own = [f"no:{name}" for name, entry in lock.items() if entry["origin"] == "file"]
     registry = compose_registry([*plugins, *own])
     add_files(lock, registry, folder)
     check_lock(lock, registry, where=str(folder), allow_changed=allow_changed_plugins)
-    spec = Spec.model_validate(_read_json(folder / "spec.json"))
-    state = _read_json(folder / "encoder.json")
+    spec = Spec.model_validate(read_json(folder / "spec.json"))
+    state = read_json(folder / "encoder.json")
     target = target_from_json(state["target"])
     entities: dict[str, Entity] = {}
     mean_targets: dict[str, np.ndarray] = {}
@@ -222,12 +221,7 @@ def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) 
         loss_module = build_loss(loss, target)
         build = model_builder(spec, registry, target, int(loss_module.d_out))
         model = build(encoder.layout)
-    weights = load_file(folder / "weights.safetensors")
-    for prefix, module in (("model.", model), ("loss.", loss_module)):
-        module.load_state_dict(
-            {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
-        )
-        module.eval()
+    load_weights(folder, model, loss_module)
     first_run = first = None
     if spec.retrieve is not None:
         first_run = _read(
@@ -249,8 +243,9 @@ def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) 
             read_events=partial(_read_events, folder / _EVENTS) if has_past else None,
             build=build,
             first=first,
+            index=index,
         ),
-        report=FitReport.from_json(_read_json(folder / "report.json")),
+        report=FitReport.from_json(read_json(folder / "report.json")),
         metrics=resolve_metrics(spec, registry, target),
         mean_targets=mean_targets,
         users=pd.read_parquet(folder / _USERS) if (folder / _USERS).exists() else None,
@@ -298,31 +293,6 @@ def _components(kinds: dict[str, str]) -> dict[str, Any]:
     return {name: Component.model_validate(kind) for name, kind in kinds.items()}
 
 
-def _check(folder: Path) -> None:
-    """Compare the folder with its manifest."""
-    path = folder / _MANIFEST
-    if not path.is_file():
-        what = "no such folder" if not folder.is_dir() else f"no {_MANIFEST} in it"
-        raise RunError(f"{folder}: expected the folder of a run; {what}")
-    manifest = _read_json(path)
-    if manifest.get("format") != FORMAT:
-        raise RunError(
-            f"{folder}: expected format {FORMAT}, got {manifest.get('format')!r}; it was written "
-            "by another version of tabcf"
-        )
-    for name, expected in manifest["files"].items():
-        file = folder / name
-        if not file.is_file():
-            raise RunError(f"{folder}: the file {name} is missing")
-        if _fingerprint(file) != expected:
-            raise RunError(f"{folder}: the file {name} was changed after the run was saved")
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
 def environment() -> dict[str, Any]:
     """Python, platform and the versions of the packages that a run rests on."""
     packages = ("tabcf", "torch", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
@@ -339,19 +309,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None

@@ -28,6 +28,7 @@ from tabcf.inspection.layers import Summary, summarise
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
+from tabcf.recommend.index import IndexInfo, IndexUse, KeptIndex, build_index
 from tabcf.recommend.neighbours import Closeness, similar
 from tabcf.recommend.predictor import predict
 from tabcf.recommend.recommender import recommend
@@ -168,6 +169,7 @@ class Run:
         max_per: Mapping[str, int] | None = None,
         retrieve: Run | bool = True,
         n_retrieved: int | None = None,
+        index: IndexUse = "auto",
     ) -> pd.DataFrame:
         """The k items with the highest scores for each user.
 
@@ -185,6 +187,11 @@ class Run:
                 puts into order; or another run that finds them, such as a dot product before a
                 network with event columns.
             n_retrieved: How many it finds; by default as the spec says, and 200 of another run.
+            index: Whether the run's index makes the lists, if it has one: nearly the exact ones,
+                and sooner. True demands it, False rejects it. "auto" takes it from 100,000 items
+                on, for lists no longer than those that its recall was measured for, where none of
+                `candidates`, `where`, `deny`, `max_per` and a first stage is given, which an index
+                cannot heed.
 
         Returns:
             One row a recommendation: user id, `rank`, item id, label, `score` and `basis`
@@ -202,6 +209,7 @@ class Run:
             max_per=max_per,
             retrieve=retrieve.trained if isinstance(retrieve, Run) else retrieve,
             n_retrieved=n_retrieved,
+            index=index,
         )
 
     def fold_in(
@@ -258,6 +266,59 @@ class Run:
             is_positive=is_positive,
             attributes=None if attributes is None else _source(attributes),
         )
+
+    @property
+    def index(self) -> IndexInfo | None:
+        """What the run's approximate index of items is made of and how much it finds, if any."""
+        return None if self.trained.index is None else self.trained.index.info
+
+    def build_index(
+        self, *, recall: float = 0.95, m: int = 16, ef_construction: int = 100, ef: int = 64
+    ) -> IndexInfo:
+        """Build an approximate index of all items, which `recommend` then may use.
+
+        It belongs to the run in memory: `save` writes it with the run, and `save_index` adds it to
+        the folder of a run that is saved already. Metrics are always those of exact lists.
+
+        Args:
+            recall: Share of the exact lists that is to be found, 0 to 1, for a sample of the
+                run's users; `ef` is doubled until it is reached.
+            m: Edges of an item; more find more and take more memory.
+            ef_construction: Items kept in view while building; more find more and build more
+                slowly.
+            ef: Items kept in view in a search at first.
+
+        Returns:
+            What it is made of, with the recall that was measured.
+
+        Raises:
+            DataError: The model's scores are no products of vectors, an option is out of range,
+                or the recall cannot be reached.
+            MissingExtraError: hnswlib is not installed.
+        """
+        built = build_index(
+            self.trained,
+            recall=recall,
+            m=m,
+            ef_construction=ef_construction,
+            ef=ef,
+            seed=self.trained.seed,
+        )
+        self.trained = replace(self.trained, index=KeptIndex.of(built))
+        return built.info
+
+    def save_index(self) -> Path:
+        """Add the index to the folder of the saved run, in place of any other.
+
+        Killed in between, it leaves the folder as it was.
+
+        Raises:
+            RunError: The run is not saved or has no index, or its folder has other weights, cannot
+                be written or is being changed by another process.
+        """
+        from tabcf.run.kept_index import add_index
+
+        return add_index(self)
 
     def similar(
         self, entity: str, id: Any, k: int = 10, *, metric: Closeness = "cosine"
@@ -341,14 +402,17 @@ class Run:
 
         where = f", saved in {self.folder}" if self.folder else ""
         test = f", test {describe(self.report.test)}" if self.report.test else ""
-        return f"Run({self.name}: {self.label}, fitted on {self.report.fitted_on}{test}{where})"
+        index = f", {self.index}" if self.index else ""
+        fitted = f"{self.label}, fitted on {self.report.fitted_on}"
+        return f"Run({self.name}: {fitted}{test}{index}{where})"
 
     def _repr_html_(self) -> str:
         """A notebook shows the test metrics beside the baselines."""
         table = pd.DataFrame.from_dict(self.test_table, orient="index").to_html(
             float_format="{:.4f}".format
         )
-        return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}"
+        index = f"<p>{self.index}</p>" if self.index else ""
+        return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}{index}"
 
     def _folding(self, entity: str) -> FoldIn | None:
         """What finds newcomers' rows; None where the model has none of users."""
