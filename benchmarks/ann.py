@@ -2,12 +2,14 @@
 
     pip install 'tabcf[ann]'
     python benchmarks/ann.py [n_items=200000] [ef_construction=100] [clusters|biases|lengths ...]
+    python benchmarks/ann.py memory [n_items=1000000] [levelled|plain]
 
 Vectors are 64 wide and lie around 1,000 planted centres (noise 0.3 of a centre's spread); the same
 items are then given biases, or log-normal lengths, as popularity does. Prints for each, and for
 both kinds of index, the time to build, a curve of recall and speed over ef, and the memory; both
 ways get the same vectors. The exact lists are made for 1,024 users at a time and for one alone,
-which pays for all items' vectors at each call.
+which pays for all items' vectors at each call. `memory` builds one kind of index in a process that
+does nothing else, and prints the peak of its resident memory.
 """
 
 from __future__ import annotations
@@ -89,7 +91,8 @@ def compare(name: str, users: torch.Tensor, items: torch.Tensor, ef_construction
                 started = time.process_time()
                 index.query(users, K)
                 seconds = min(seconds, time.process_time() - started)
-            rate, recall = len(users) / seconds, index.share_found(users[:200], K)
+            rate = len(users) / seconds
+            recall = index.share_found(users[:200], K, items=items)
             print(f"{ef:6}  {recall:10.3f}  {rate:7,.0f}  {rate / exact:6.1f}", flush=True)
             if recall >= 0.95:
                 good.append((rate / exact, kind, ef, recall, built))
@@ -108,20 +111,52 @@ def compare(name: str, users: torch.Tensor, items: torch.Tensor, ef_construction
         print(f"{text}: the exact lists are the better choice, unless users come alone", flush=True)
 
 
+class Around:
+    """Vectors around planted centres."""
+
+    def __init__(self) -> None:
+        self.rng = torch.Generator().manual_seed(0)
+        self.centres = torch.randn(N_CENTRES, D, generator=self.rng)
+
+    def draw(self, n: int) -> torch.Tensor:
+        vectors = torch.randn(n, D, generator=self.rng).mul_(0.3)
+        for block in vectors.split(1 << 16):
+            block += self.centres[torch.randint(N_CENTRES, (len(block),), generator=self.rng)]
+        return vectors.div_(D**0.5)
+
+
+def peak(n_items: int, kind: str) -> None:
+    """What building one kind takes, the vectors that it is built from included."""
+    from tabcf.recommend.index import ItemIndex
+
+    around = Around()
+    before = memory("VmRSS")
+    items = around.draw(n_items)
+    given = memory("VmRSS")
+    started = time.process_time()
+    index = ItemIndex.of_vectors(items, is_levelled=kind == "levelled")
+    seconds, built = time.process_time() - started, memory("VmHWM")
+    recall = index.share_found(around.draw(200), K, items=items)
+    print(f"{kind}: {n_items:,} items, {D} wide, built in {seconds:.0f} CPU-seconds")
+    print(f"  {before:6,.0f} MB with torch loaded")
+    print(f"  {given:6,.0f} MB with the vectors")
+    print(f"  {memory('VmRSS'):6,.0f} MB with the index")
+    print(f"  {built:6,.0f} MB at the highest while building")
+    print(f"  {memory('VmHWM'):6,.0f} MB with its recall, {recall:.3f} of the top {K}")
+
+
 def main() -> None:
+    torch.set_num_threads(1)
+    if sys.argv[1:2] == ["memory"]:
+        n_items = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+        peak(n_items, sys.argv[3] if len(sys.argv) > 3 else "levelled")
+        return
     n_items = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
     ef_construction = int(sys.argv[2]) if len(sys.argv) > 2 else 100
-    torch.set_num_threads(1)
-    rng = torch.Generator().manual_seed(0)
-    centres = torch.randn(N_CENTRES, D, generator=rng)
-
-    def around(n: int) -> torch.Tensor:
-        chosen = centres[torch.randint(N_CENTRES, (n,), generator=rng)]
-        return (chosen + 0.3 * torch.randn(n, D, generator=rng)) / D**0.5
-
-    users, items = around(N_QUERIES), around(n_items)
-    lengths = torch.exp(0.5 * torch.randn(n_items, 1, generator=rng))
-    biases = 0.5 * torch.randn(n_items, 1, generator=rng)
+    around = Around()
+    users, items = around.draw(N_QUERIES), around.draw(n_items)
+    lengths = torch.exp(0.5 * torch.randn(n_items, 1, generator=around.rng))
+    biases = 0.5 * torch.randn(n_items, 1, generator=around.rng)
     asked = sys.argv[3:] or ["clusters", "biases", "lengths"]
     if "clusters" in asked:
         compare("clusters", users, items, ef_construction)

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def pages_with(language: str) -> Iterator[object]:
             all_code = "\n".join([code, *files(page).values()])
             is_fetched = "examples/" in all_code or "builtin:" in all_code
             marks = [pytest.mark.network] if is_fetched else []
+            if find_spec("hnswlib") is None and ("build_index" in code or "tabcf index" in code):
+                marks.append(pytest.mark.skip(reason="needs hnswlib"))
             yield pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
 
 

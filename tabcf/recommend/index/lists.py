@@ -19,6 +19,7 @@ from tabcf.recommend.trained import Trained, ranking_value
 __all__ = ["check_index", "indexed_items", "item_vectors", "user_vectors"]
 
 _BLOCK = 1024  # users of a block
+_ITEMS = 1 << 16  # items of a block
 _PROBES = 16  # items whose vectors tell whether an index is of a model
 
 
@@ -77,8 +78,15 @@ def item_vectors(trained: Trained, positions: np.ndarray) -> Tensor:
     Raises:
         DataError: The model has none.
     """
-    items = select(trained.encoder.tables["item"].inputs, torch.from_numpy(positions + 1))
-    return _factored(trained).item_factors(to_device(items, trained.device)).float().cpu()
+    model, table = _factored(trained), trained.encoder.tables["item"].inputs
+    vectors = torch.empty(0)
+    for start in range(0, len(positions), _ITEMS):
+        rows = torch.from_numpy(positions[start : start + _ITEMS] + 1)
+        block = model.item_factors(to_device(select(table, rows), trained.device))
+        if not start:
+            vectors = torch.empty(len(positions), block.shape[1])
+        vectors[start : start + len(block)] = block
+    return vectors
 
 
 @torch.inference_mode()
