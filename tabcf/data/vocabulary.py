@@ -62,7 +62,13 @@ class Vocabulary:
 
     def values_of(self, index: Sequence[int] | np.ndarray) -> list[Any]:
         """The values behind indices, None for index 0."""
-        return [None if i == 0 else _plain(self.values[i - 1]) for i in index]
+        asked = np.asarray(index, dtype=np.int64)
+        if not len(self.values):
+            return [None] * len(asked)
+        values: list[Any] = self.values[asked - 1].tolist()
+        for place in np.flatnonzero(asked == 0):
+            values[place] = None
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` takes."""
@@ -81,7 +87,3 @@ class Vocabulary:
     @cached_property
     def _index_by_value(self) -> dict[Any, int]:
         return {value: index for index, value in enumerate(self.values.tolist(), start=1)}
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

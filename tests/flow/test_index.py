@@ -228,6 +228,20 @@ def test_what_cannot_be_added_is_said(folder: Path) -> None:
         run.save_index()
 
 
+def test_new_users_get_lists_from_the_index(indexed: Path) -> None:
+    run = tabcf.load(indexed)
+    new = run.fold_in(pd.DataFrame({"item_id": [2, 4, 6], "rating": 5}))
+    exact, mine = (new.recommend(k=5, index=index) for index in (False, True))
+    assert len(mine.merge(exact, on="item_id")) >= 4
+    assert not {2, 4, 6} & set(mine["item_id"])
+    items = run.fold_in(
+        pd.DataFrame({"user_id": [1, 3], "item_id": 999, "rating": 5}), entity="item"
+    )
+    with pytest.raises(DataError, match="index: it lists all items, so that candidates does not"):
+        items.recommend(USERS, k=200, index=True)
+    assert 999 in set(items.recommend(USERS, k=200)["item_id"])
+
+
 def test_the_command_line_builds_uses_and_rejects_an_index(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

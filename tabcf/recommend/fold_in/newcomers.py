@@ -26,6 +26,7 @@ from tabcf.data.values import category_values
 from tabcf.errors import DataError
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.solver import Posterior
+from tabcf.recommend.index import IndexUse
 from tabcf.recommend.predictor import decode_table, predict, prediction_columns
 from tabcf.recommend.recommender import OfferedItems, offered_items, recommend
 from tabcf.recommend.trained import Past, Trained
@@ -85,6 +86,7 @@ class Newcomers:
         where: str | None = None,
         deny: Iterable[Any] = (),
         max_per: Mapping[str, int] | None = None,
+        index: IndexUse = "auto",
     ) -> pd.DataFrame:
         """Lists for new users, or lists that new items may be in.
 
@@ -98,6 +100,7 @@ class Newcomers:
             where: Conditions on items.
             deny: Ids of items that are never listed.
             max_per: At most so many items of each value of a column.
+            index: Whether the model's index makes the lists; it knows no new items.
 
         Raises:
             DataError: `users` are given for new users, or missing for new items.
@@ -121,6 +124,7 @@ class Newcomers:
                 where=where,
                 deny=deny,
                 max_per=max_per,
+                index=index,
             )
 
     def predict(self, data: Any) -> pd.DataFrame:
