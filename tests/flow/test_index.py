@@ -242,6 +242,32 @@ def test_new_users_get_lists_from_the_index(indexed: Path) -> None:
     assert 999 in set(items.recommend(USERS, k=200)["item_id"])
 
 
+def test_each_of_two_stages_has_an_index_of_its_own(tmp_path: Path) -> None:
+    stages = {"retrieve": {"n": 20, "model": {"dot_product": {"factors": 4}}}}
+    run = tabcf.fit({**SPEC, **stages}, tiny_ratings(n_items=200))
+    assert run.first_stage is not None
+    run.build_index(m=8)
+    run.first_stage.build_index(m=4)
+    loaded = tabcf.load(run.save(tmp_path / "two"))
+    first = loaded.first_stage
+    assert loaded.index is not None
+    assert first is not None
+    assert first.index is not None
+    assert (loaded.index.m, first.index.m) == (8, 4)
+    for stage in (loaded, first):
+        assert len(stage.recommend(1, k=5, retrieve=False, index=True)) == 5
+    with pytest.raises(DataError, match="index: it lists all items, so that retrieve does not"):
+        loaded.recommend(1, index=True)
+    with pytest.raises(RunError, match=r"retrieve: the run is the first stage of .*two;"):
+        first.save_index()
+    loaded.save_index()
+    again = tabcf.load(tmp_path / "two")
+    assert again.first_stage is not None
+    assert again.first_stage.index == first.index
+    flip(tmp_path / "two" / "retrieve" / "index-1" / "index.bin")
+    assert len(tabcf.load(tmp_path / "two").recommend(1, k=5)) == 5
+
+
 def test_the_command_line_builds_uses_and_rejects_an_index(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
