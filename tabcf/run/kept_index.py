@@ -57,7 +57,7 @@ def read_index(folder: Path, files: Mapping[str, Any]) -> KeptIndex | None:
     graph, info = f"{name}/{GRAPH}", read_info(folder / name)[0]
     if not (folder / graph).is_file():
         raise RunError(f"{folder}: the file {graph} is missing")
-    if info.weights != files[WEIGHTS]["sha256"]:
+    if info.weights != files.get(WEIGHTS, {}).get("sha256"):
         raise RunError(f"{folder}: the index in {name} is of other weights than the run's")
 
     def read() -> ItemIndex:
