@@ -78,7 +78,7 @@ $(BIN)/python:
 # torch goes first and alone, so that its version and its index are those named here.
 $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[fast]'
 	@touch $@
 
 $(DEV): $(RUNTIME) $(wildcard plugins/*/pyproject.toml)

@@ -24,6 +24,8 @@ __all__ = [
     "select",
     "select_bag",
     "shuffled_batches",
+    "shuffled_blocks",
+    "shuffled_positions",
     "slice_bag",
     "stack",
     "to_device",
@@ -110,21 +112,33 @@ def shuffled_batches(
     With `masking`, that share of categorical values is replaced by the unknown value, each
     column on its own, so that row 0 of every column is trained.
     """
+    for inputs, target, weight in shuffled_blocks(table, batch_size, rng, masking=masking):
+        if device is not None:
+            inputs, target = to_device(inputs, device), target.to(device)
+            weight = None if weight is None else weight.to(device)
+        yield from _slices(inputs, target, weight, batch_size)
+
+
+def shuffled_blocks(
+    table: Table, batch_size: int, rng: Generator, *, masking: float = 0.0
+) -> Iterator[Batch]:
+    """The same epoch with some batches' rows at a time, one batch's behind the other's."""
     assert table.target is not None
-    order = torch.randperm(len(table), generator=rng)
-    block = max(_BLOCK // batch_size, 1) * batch_size
-    for start in range(0, len(table), block):
-        positions = order[start : start + block]
+    for positions in shuffled_positions(len(table), batch_size, rng):
         inputs = gather(table, positions)
         if masking:
             is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < masking
             inputs = inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
         target = table.target.index_select(0, positions)
         weight = None if table.weight is None else table.weight.index_select(0, positions)
-        if device is not None:
-            inputs, target = to_device(inputs, device), target.to(device)
-            weight = None if weight is None else weight.to(device)
-        yield from _slices(inputs, target, weight, batch_size)
+        yield Batch(inputs, target, weight)
+
+
+def shuffled_positions(n: int, batch_size: int, rng: Generator) -> tuple[Tensor, ...]:
+    """The numbers below n in a new order, cut between batches into blocks."""
+    block = max(_BLOCK // batch_size, 1) * batch_size
+    blocks: tuple[Tensor, ...] = torch.randperm(n, generator=rng).split(block)
+    return blocks
 
 
 def batches_in_order(table: Table, batch_size: int) -> Iterator[Inputs]:

@@ -24,13 +24,13 @@ from tabcf.training.objectives import (
     PointwiseObjective,
     SampledObjective,
 )
-from tabcf.training.optimiser import AdamW, Decay, decay_groups
+from tabcf.training.optimiser import Decay, Piece, decay_groups
 from tabcf.training.samplers import Catalogue, Chosen
 
 __all__ = [
+    "build_decays",
     "build_loss",
     "build_objective",
-    "build_optimiser",
     "device_named",
     "model_builder",
     "plugins_at_work",
@@ -210,8 +210,8 @@ def _sampled_objective(
     )
 
 
-def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Module) -> AdamW:
-    """AdamW with the spec's decays."""
+def build_decays(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Module) -> list[Piece]:
+    """All that is trained, with the spec's decays."""
     by_column = dict(spec.train.weight_decay)
     decay = Decay(by_column.pop("default", 0.0), by_column, on_biases=spec.train.decay_biases)
     layout = encoded.encoder.layout
@@ -245,7 +245,7 @@ def build_optimiser(spec: Spec, encoded: Encoded, model: nn.Module, loss: nn.Mod
         biases = [*model.bias_parameters(), *loss.parameters()]
     else:
         biases = [p for p in parameters if p.ndim <= 1]
-    return AdamW(decay_groups(parameters, biases, columns, decay))
+    return decay_groups(parameters, biases, columns, decay)
 
 
 def device_named(name: str) -> torch.device:

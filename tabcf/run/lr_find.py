@@ -10,13 +10,14 @@ import torch
 from torch import Generator
 
 from tabcf.errors import SpecError
-from tabcf.run.build import build_loss, build_objective, build_optimiser, model_builder
+from tabcf.run.build import build_decays, build_loss, build_objective, model_builder
 from tabcf.run.prepare import TRAIN, encode_split, load_events
 from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_loss
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.read import read_spec
 from tabcf.training.lr_finder import LearningRates, find_learning_rate
+from tabcf.training.optimiser import AdamW
 
 __all__ = ["lr_find"]
 
@@ -63,6 +64,6 @@ def lr_find(
         return find_learning_rate(
             model,
             objective,
-            optimiser=build_optimiser(document.spec, encoded, model, loss_module),
+            optimiser=AdamW(build_decays(document.spec, encoded, model, loss_module)),
             rng=Generator().manual_seed(document.spec.seed),
         )

@@ -17,9 +17,9 @@ from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import FirstStage, Trained
 from tabcf.run.build import (
+    build_decays,
     build_loss,
     build_objective,
-    build_optimiser,
     device_named,
     model_builder,
     plugins_at_work,
@@ -29,6 +29,7 @@ from tabcf.run.progress import Progress
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy, write_mean_rows
 from tabcf.spec.records import Spec
+from tabcf.training.engine import choose_engine
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 
 __all__ = ["Fitted", "Stage", "fit_stage", "refit_stage"]
@@ -145,7 +146,9 @@ def refit_stage(
     started, cpu_started = time.perf_counter(), time.process_time()
     encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN, VALID)
     epochs = fitted.training.best_epoch or stage.spec.train.epochs
-    trained, _ = _train(stage, encoded, (), epochs=epochs, progress=progress, first=first)
+    trained, _ = _train(
+        stage, encoded, (), epochs=epochs, progress=progress, first=first, is_refit=True
+    )
     return Fitted(
         trained,
         encoded,
@@ -166,6 +169,7 @@ def _train(
     progress: Progress,
     on_epoch: Callable[[EpochReport], None] | None = None,
     first: FirstStage | None = None,
+    is_refit: bool = False,
 ) -> tuple[Trained, Training]:
     """One fit on encoded training rows, validated by the way if there are validation rows."""
     spec, registry, events, loss = stage.spec, stage.registry, stage.events, stage.loss
@@ -214,7 +218,20 @@ def _train(
                 return {}
             return evaluate(trained, validated, metrics, seen=trained.seen)
 
-        schedule = registry.resolve("schedule", spec.train.schedule)
+        resolved = registry.resolve("schedule", spec.train.schedule)
+        schedule = resolved.definition.build(resolved.options)
+        engine = choose_engine(
+            spec.train.engine,
+            objective,
+            model,
+            pieces=build_decays(spec, encoded, model, loss_module),
+            schedule=schedule,
+            learning_rate=spec.train.learning_rate,
+            epochs=epochs,
+            clip_norm=spec.train.clip_norm,
+        )
+        if not is_refit:
+            progress.note(f"engine: {engine.note}")
         progress.start(epochs, objective.n_steps)
 
         def epoch_ended(report: EpochReport) -> None:
@@ -225,13 +242,11 @@ def _train(
         try:
             training = train(
                 model,
-                objective,
-                optimiser=build_optimiser(spec, encoded, model, loss_module),
-                schedule=schedule.definition.build(schedule.options),
+                engine.steps,
+                schedule=schedule,
                 learning_rate=spec.train.learning_rate,
                 epochs=epochs,
                 rng=rng,
-                clip_norm=spec.train.clip_norm,
                 early_stop=_early_stop(spec, metrics) if validated is not None else None,
                 validate=validate,
                 on_epoch=epoch_ended,

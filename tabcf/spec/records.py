@@ -156,6 +156,9 @@ class Train(Options):
     """Scale gradients down to this norm."""
     refit: bool = False
     """Train again on training and validation rows for the chosen number of epochs."""
+    engine: Literal["auto", "fused", "eager"] = "auto"
+    """How steps are taken: `fused`, with a backward pass written by hand, for dot products of two
+    ids, or `eager`, by autograd, for everything; `auto` is `fused` wherever that can be."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     threads: PositiveInt = 1

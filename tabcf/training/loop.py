@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from torch import Generator, Tensor, nn
 
 from tabcf.errors import TrainingError
-from tabcf.training.objectives import Objective
-from tabcf.training.optimiser import AdamW
 from tabcf.training.schedules import Schedule
+from tabcf.training.steps import Rate, Steps
 
 __all__ = ["EarlyStop", "EpochReport", "Training", "train"]
 
@@ -54,15 +53,13 @@ class Training:
 
 def train(
     model: nn.Module,
-    objective: Objective,
+    steps: Steps,
     *,
-    optimiser: AdamW,
     schedule: Schedule,
     learning_rate: float,
     epochs: int,
     rng: Generator,
     beta1: float = 0.9,
-    clip_norm: float | None = None,
     early_stop: EarlyStop | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
@@ -70,46 +67,40 @@ def train(
 ) -> Training:
     """Train for a number of epochs; with `early_stop`, end with the best epoch's weights.
 
-    Ctrl-C ends the training after the step at hand and keeps the weights reached.
+    Ctrl-C ends the training after the steps at hand and keeps the weights reached.
 
     Raises:
         TrainingError: The loss is no single number, or no longer finite; says at which epoch and
             step.
     """
-    n_steps = max(objective.n_steps, 1)
+    n_steps = max(steps.n_steps, 1)
     training = Training(n_steps)
     best: tuple[float, dict[str, Tensor]] | None = None
     try:
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
             model.train()
-            total = 0.0
-            factor = 1.0
-            for step, batch in enumerate(objective.epoch(rng)):
+            rates = []
+            for step in range(steps.n_steps):
                 factor, beta = schedule((epoch - 1 + step / n_steps) / epochs)
-                loss = objective.loss(batch)
-                if loss.numel() != 1:
-                    raise TrainingError(
-                        f"expected the loss of a batch as a single number, got the shape "
-                        f"{tuple(loss.shape)}"
-                    )
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise TrainingError(_not_finite(value, epoch, step + 1, learning_rate * factor))
-                loss.backward()
-                if clip_norm is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-                optimiser.step(learning_rate * factor, beta1=beta1 if beta is None else beta)
-                total += value
-                if on_step:
-                    on_step()
+                rates.append(Rate(learning_rate * factor, beta1 if beta is None else beta))
+            losses: list[float] = []
+            for taken in steps.epoch(rates, rng):
+                for loss in taken:
+                    losses.append(loss)
+                    if not math.isfinite(loss):
+                        rate = rates[len(losses) - 1].learning_rate
+                        raise TrainingError(_not_finite(loss, epoch, len(losses), rate))
+                    if on_step:
+                        on_step()
+            steps.settle()
             model.eval()
             metrics = dict(validate(model)) if validate else {}
             report = EpochReport(
                 epoch,
-                total / n_steps,
+                sum(losses) / n_steps,
                 metrics,
-                learning_rate * factor,
+                rates[-1].learning_rate if rates else learning_rate,
                 time.perf_counter() - started,
             )
             training.epochs.append(report)
@@ -125,6 +116,7 @@ def train(
                 break
     except KeyboardInterrupt:
         training.is_interrupted = True
+        steps.settle()
     if best is not None:
         model.load_state_dict(best[1])
     model.eval()

@@ -62,29 +62,29 @@ class PointwiseObjective:
         l2: float = 0.0,
         device: torch.device | None = None,
     ) -> None:
-        self._table = table
-        self._model = model
-        self._loss = loss
-        self._batch_size = batch_size
-        self._masking = masking
-        self._l2 = l2
+        self.table = table
+        self.model = model
+        self.loss_module = loss
+        self.batch_size = batch_size
+        self.masking = masking
+        self.l2 = l2
         self._device = device
 
     @property
     def n_steps(self) -> int:
-        return -(-len(self._table) // self._batch_size)
+        return -(-len(self.table) // self.batch_size)
 
     def epoch(self, rng: Generator) -> Iterator[Batch]:
         return shuffled_batches(
-            self._table, self._batch_size, rng, masking=self._masking, device=self._device
+            self.table, self.batch_size, rng, masking=self.masking, device=self._device
         )
 
     def loss(self, batch: Batch) -> Tensor:
         inputs = batch.inputs
-        raw = self._model(inputs.x_cat, inputs.x_cont, inputs.x_sets)
-        value: Tensor = self._loss(raw, batch.target, batch.weight)
-        if self._l2:
-            value = value + self._l2 * _squares_used(self._model, inputs)
+        raw = self.model(inputs.x_cat, inputs.x_cont, inputs.x_sets)
+        value: Tensor = self.loss_module(raw, batch.target, batch.weight)
+        if self.l2:
+            value = value + self.l2 * _squares_used(self.model, inputs)
         return value
 
 
@@ -151,51 +151,51 @@ class SampledObjective:
         masking: float = 0.0,
         device: torch.device | None = None,
     ) -> None:
-        self._table = table
-        self._model: Any = model
-        self._loss = loss
-        self._sampler = sampler
-        self._chosen = chosen
-        self._catalogue = catalogue
-        self._batch_size = batch_size
-        self._masking = masking
+        self.table = table
+        self.model: Any = model
+        self.loss_module = loss
+        self.sampler = sampler
+        self.chosen = chosen
+        self.catalogue = catalogue
+        self.batch_size = batch_size
+        self.masking = masking
         self._device = device
         column = torch.zeros(len(table.entities["item"]), dtype=torch.int64)
         column[catalogue.rows] = torch.arange(len(catalogue.rows))
-        self._own = column[table.rows["item"].long()]
+        self.own = column[table.rows["item"].long()]
 
     @property
     def n_steps(self) -> int:
-        return -(-len(self._table) // self._batch_size)
+        return -(-len(self.table) // self.batch_size)
 
     def epoch(self, rng: Generator) -> Iterator[_SampledBatch]:
-        order = torch.randperm(len(self._table), generator=rng)
-        users = self._table.rows["user"].long()
-        for chosen in order.split(self._batch_size):
-            drawn = self._sampler.draw(users[chosen], self._own[chosen], self._chosen, rng)
+        order = torch.randperm(len(self.table), generator=rng)
+        users = self.table.rows["user"].long()
+        for chosen in order.split(self.batch_size):
+            drawn = self.sampler.draw(users[chosen], self.own[chosen], self.chosen, rng)
             yield self._batch(chosen, drawn, rng)
 
     def loss(self, batch: _SampledBatch) -> Tensor:
-        raw = score_candidates(self._model, batch.query, batch.items)
+        raw = score_candidates(self.model, batch.query, batch.items)
         if batch.shared is not None:
-            raw = torch.cat([raw, _all_scores(self._model, batch.query, batch.shared)], 1)
-        value: Tensor = self._loss(raw.squeeze(2), batch.sampled, batch.weight)
+            raw = torch.cat([raw, _all_scores(self.model, batch.query, batch.shared)], 1)
+        value: Tensor = self.loss_module(raw.squeeze(2), batch.sampled, batch.weight)
         return value
 
     def _batch(self, positions: Tensor, drawn: Drawn, rng: Generator) -> _SampledBatch:
         query = self._query(positions, rng)
-        own = self._table.rows["item"].index_select(0, positions).long()
-        others = self._catalogue.rows[drawn.columns]
-        if self._sampler.pool > 1:
+        own = self.table.rows["item"].index_select(0, positions).long()
+        others = self.catalogue.rows[drawn.columns]
+        if self.sampler.pool > 1:
             drawn, others = self._hardest(query, drawn, others)
         shared = None
-        if self._sampler.is_shared:
-            shared = select(self._table.entities["item"].inputs, others[0])
+        if self.sampler.is_shared:
+            shared = select(self.table.entities["item"].inputs, others[0])
             others = others[:, :0]
         rows = torch.cat([own[:, None], others], 1).flatten()
-        items = self._masked(select(self._table.entities["item"].inputs, rows), rng)
+        items = self._masked(select(self.table.entities["item"].inputs, rows), rng)
         items = self._item_sets(items, positions, rows.view(len(positions), -1).shape[1])
-        target, weight = self._table.target, self._table.weight
+        target, weight = self.table.target, self.table.weight
         sampled = Sampled(
             drawn.is_valid,
             drawn.log_q,
@@ -213,18 +213,18 @@ class SampledObjective:
     def _query(self, positions: Tensor, rng: Generator) -> Query:
         """The users' and the events' own columns, in the order of the layout."""
         parts = {}
-        for name, entity in self._table.entities.items():
+        for name, entity in self.table.entities.items():
             if name != "item":
-                rows = self._table.rows[name].index_select(0, positions)
+                rows = self.table.rows[name].index_select(0, positions)
                 parts[name] = select(entity.inputs, rows)
         user = self._masked(self._user_sets(parts.pop("user"), positions), rng)
-        event = self._masked(join(select(self._table.events, positions), *parts.values()), rng)
+        event = self._masked(join(select(self.table.events, positions), *parts.values()), rng)
         return Query(to_device(user, self._device), to_device(event, self._device))
 
     def _user_sets(self, user: Inputs, positions: Tensor) -> Inputs:
         """The users' sets without what the events themselves put there."""
         bags = list(user.x_sets)
-        for column, values in self._table.left_out.items():
+        for column, values in self.table.left_out.items():
             if column < len(bags):
                 bags[column] = without(bags[column], values.index_select(0, positions))
         return user._replace(x_sets=tuple(bags))
@@ -232,8 +232,8 @@ class SampledObjective:
     def _item_sets(self, items: Inputs, positions: Tensor, n: int) -> Inputs:
         """The same for the items' sets; only the first of each n items is the event's own."""
         bags = list(items.x_sets)
-        before = len(self._table.entities["user"].inputs.x_sets)
-        for column, values in self._table.left_out.items():
+        before = len(self.table.entities["user"].inputs.x_sets)
+        for column, values in self.table.left_out.items():
             if before <= column < before + len(bags):
                 own = values.new_zeros(len(positions), n)
                 own[:, 0] = values.index_select(0, positions)
@@ -243,22 +243,22 @@ class SampledObjective:
     def _hardest(self, query: Query, drawn: Drawn, others: Tensor) -> tuple[Drawn, Tensor]:
         """Of all items drawn for an event the n with the highest scores."""
         items = to_device(
-            select(self._table.entities["item"].inputs, others.flatten()), self._device
+            select(self.table.entities["item"].inputs, others.flatten()), self._device
         )
-        was_training = self._model.training
-        self._model.eval()
+        was_training = self.model.training
+        self.model.eval()
         with torch.no_grad():
-            scores = score_candidates(self._model, query, items).squeeze(2).cpu()
-        self._model.train(was_training)
+            scores = score_candidates(self.model, query, items).squeeze(2).cpu()
+        self.model.train(was_training)
         scores = scores.masked_fill(~drawn.is_valid, -torch.inf)
-        best = scores.topk(self._sampler.n, dim=1).indices
+        best = scores.topk(self.sampler.n, dim=1).indices
         kept = Drawn(drawn.columns.gather(1, best), drawn.is_valid.gather(1, best))
         return kept, others.gather(1, best)
 
     def _masked(self, inputs: Inputs, rng: Generator) -> Inputs:
-        if not self._masking:
+        if not self.masking:
             return inputs
-        is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < self._masking
+        is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < self.masking
         return inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
 
 

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AdamW", "Decay", "decay_groups"]
+__all__ = ["BETA2", "EPS", "AdamW", "Decay", "Piece", "decay_groups"]
+
+BETA2 = 0.99
+"""Decay of the running mean of squared gradients."""
+EPS = 1e-5
+"""Added to the denominator; fastai's, since rare rows have tiny gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Decay:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """Rows of a parameter (all of them if None) that share a decay."""
 
     parameter: nn.Parameter
@@ -38,7 +43,7 @@ def decay_groups(
     biases: Iterable[nn.Parameter],
     columns: Mapping[str, Sequence[tuple[nn.Parameter, slice]]],
     decay: Decay,
-) -> list[_Piece]:
+) -> list[Piece]:
     """Give each parameter, or rows of it, its decay.
 
     Args:
@@ -52,22 +57,22 @@ def decay_groups(
     for name, number in decay.by_column.items():
         for parameter, rows in columns[name]:
             special.setdefault(id(parameter), []).append((rows, number))
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for parameter in parameters:
         is_kept = id(parameter) in bias_ids and not decay.on_biases
         default = 0.0 if is_kept else decay.default
         ranges = [] if is_kept else sorted(special.get(id(parameter), []), key=lambda r: r[0].start)
         if not ranges:
-            pieces.append(_Piece(parameter, None, default))
+            pieces.append(Piece(parameter, None, default))
             continue
         at = 0
         for rows, number in ranges:
             if rows.start > at:
-                pieces.append(_Piece(parameter, slice(at, rows.start), default))
-            pieces.append(_Piece(parameter, rows, number))
+                pieces.append(Piece(parameter, slice(at, rows.start), default))
+            pieces.append(Piece(parameter, rows, number))
             at = rows.stop
         if at < len(parameter):
-            pieces.append(_Piece(parameter, slice(at, len(parameter)), default))
+            pieces.append(Piece(parameter, slice(at, len(parameter)), default))
     return pieces
 
 
@@ -79,10 +84,10 @@ class AdamW:
     Args:
         pieces: What is trained, from `decay_groups`.
         beta2: Decay of the squared gradients' mean.
-        eps: Added to the denominator; fastai's 1e-5, since rare rows have tiny gradients.
+        eps: Added to the denominator.
     """
 
-    def __init__(self, pieces: Sequence[_Piece], *, beta2: float = 0.99, eps: float = 1e-5) -> None:
+    def __init__(self, pieces: Sequence[Piece], *, beta2: float = BETA2, eps: float = EPS) -> None:
         self._beta2 = beta2
         self._eps = eps
         self._parameters = list({id(p.parameter): p.parameter for p in pieces}.values())
@@ -121,13 +126,13 @@ class _Group:
     """Pieces of one decay with their state, as lists that one fused call takes."""
 
     def __init__(self) -> None:
-        self.pieces: list[_Piece] = []
+        self.pieces: list[Piece] = []
         self.values: list[Tensor] = []
         self.means: list[Tensor] = []
         self.squares: list[Tensor] = []
         self.steps: list[Tensor] = []
 
-    def add(self, piece: _Piece) -> None:
+    def add(self, piece: Piece) -> None:
         value = _rows(piece.parameter.detach(), piece.rows)
         self.pieces.append(piece)
         self.values.append(value)

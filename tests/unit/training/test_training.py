@@ -20,6 +20,7 @@ from tabcf.run.unknown import write_mean_rows
 from tabcf.training.loop import EarlyStop, train
 from tabcf.training.optimiser import AdamW, Decay, decay_groups
 from tabcf.training.schedules import constant, cosine, one_cycle
+from tabcf.training.steps import EagerSteps
 
 
 def adam_steps(optimiser: Any, parameters: list[nn.Parameter], gradients: list[Any]) -> None:
@@ -109,12 +110,15 @@ class Bowl:
         return value * float("nan") if batch >= self.broken_from else value
 
 
+def steps(model: nn.Module, **changes: Any) -> EagerSteps:
+    optimiser = AdamW(decay_groups(model.parameters(), [], {}, Decay(0.0)))
+    return EagerSteps(model, Bowl(model, **changes), optimiser)
+
+
 def bowl(**changes: Any) -> tuple[nn.Linear, Any]:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
-    optimiser = AdamW(decay_groups(model.parameters(), [], {}, Decay(0.0)))
     arguments = {
-        "optimiser": optimiser,
         "schedule": constant(),
         "learning_rate": 1.0,
         "epochs": 8,
@@ -133,7 +137,7 @@ def test_early_stopping_restores_the_best_epochs_weights() -> None:
         return {"error": abs(model.weight.item() - 2.0)}
 
     model, arguments = bowl(early_stop=EarlyStop("error", False, 2), validate=validate)
-    training = train(model, Bowl(model), **arguments)
+    training = train(model, steps(model), **arguments)
     best = int(np.argmin(np.abs(np.array(weights) - 2.0)))
     assert training.best_epoch == best + 1 < len(training.epochs) == best + 3
     assert model.weight.item() == weights[best]
@@ -142,7 +146,7 @@ def test_early_stopping_restores_the_best_epochs_weights() -> None:
 def test_a_loss_that_is_not_finite_stops_with_its_place_and_a_hint() -> None:
     model, arguments = bowl()
     with pytest.raises(TrainingError, match=r"nan at epoch 3, step 1 .*try a tenth of it"):
-        train(model, Bowl(model, broken_from=3), **arguments)
+        train(model, steps(model, broken_from=3), **arguments)
 
 
 def test_ctrl_c_keeps_what_was_reached() -> None:
@@ -151,7 +155,7 @@ def test_ctrl_c_keeps_what_was_reached() -> None:
             raise KeyboardInterrupt
 
     model, arguments = bowl(on_step=on_step)
-    training = train(model, Bowl(model), **arguments)
+    training = train(model, steps(model), **arguments)
     assert training.is_interrupted
     assert model.weight.item() > 1.5
     assert not model.training

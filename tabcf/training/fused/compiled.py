@@ -1,0 +1,343 @@
+"""The fused step as compiled code; imported only where it is used, since it imports numba.
+
+What differs between trainings are values and never types, so that one version is compiled. Loops
+over factors stand in functions that unpack their records once a batch: they become vector
+instructions there, and a record handed on for each row would cost more than the row.
+
+Dimension letters: see `tabcf.training.fused.state`; B events of a batch, C rows of an event.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tabcf.training.fused.state import BPR, HUBER, MSE, Rows, Scratch, Sequences, Settings
+
+__all__ = ["settle", "take_steps"]
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+_f32 = np.float32
+
+
+def _compiled(function: _Function) -> _Function:
+    # Sums may be reassociated; without "nnan" and "ninf", since a loss that is not finite has to
+    # be noticed. The same machine code always gives the same bits.
+    wrap = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+    return cast("_Function", wrap(function))
+
+
+@_compiled
+def take_steps(
+    rows: Rows,
+    scratch: Scratch,
+    sequences: Sequences,
+    settings: Settings,
+    ids: NDArray[np.int32],
+    target: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    first: int,
+    losses: NDArray[np.float64],
+) -> int:
+    """Take the steps of some batches; see `tabcf.training.fused.steps.Backend`."""
+    size = settings.batch_size
+    share = np.empty(size, np.float32)
+    n_events = ids.shape[0]
+    n_done = 0
+    for start in range(0, n_events, size):
+        stop = min(start + size, n_events)
+        t = first + n_done
+        batch = ids[start:stop]
+        _share(weight[start:stop], share[: stop - start])
+        n_touched = _gather(rows, scratch, sequences, settings, batch, t)
+        if settings.form == BPR:
+            loss = _pairwise(rows, scratch, batch, share)
+        else:
+            loss = _pointwise(rows, scratch, settings, batch, target[start:stop], share)
+        losses[n_done] = loss
+        if not np.isfinite(loss):
+            break
+        scale = 1.0
+        if settings.clip_norm > 0:
+            scale = _clipping(scratch, settings, n_touched)
+        _update(rows, scratch, sequences, settings, t, n_touched, scale)
+        n_done += 1
+    return n_done
+
+
+@_compiled
+def settle(rows: Rows, scratch: Scratch, sequences: Sequences, settings: Settings, t: int) -> None:
+    """Bring all rows up to step t; see `tabcf.training.fused.steps.Backend`."""
+    touched, faded = scratch.touched, scratch.faded
+    n_rows, n_factors = rows.value.shape
+    for start in range(0, n_rows, len(touched)):
+        n = min(len(touched), n_rows - start)
+        for k in range(n):
+            touched[k] = start + k
+        _catch_up(rows, scratch, sequences, settings, n, t)
+        for k in range(n):
+            r = start + k
+            beta, fade = _f32(faded[k, 0]), _f32(faded[k, 1])
+            rows.last[r] = t
+            rows.bias_mean[r] *= beta
+            rows.bias_root[r] *= fade
+            for d in range(n_factors):
+                rows.mean[r, d] *= beta
+                rows.root[r, d] *= fade
+
+
+@_compiled
+def _share(weight: NDArray[np.float32], share: NDArray[np.float32]) -> None:
+    """What each event counts in the mean of its batch; all the same without weights."""
+    if not len(weight):
+        share[:] = 1 / len(share)
+        return
+    total = 0.0
+    for b in range(len(share)):
+        total += weight[b]
+    smallest = np.finfo(np.float32).tiny
+    for b in range(len(share)):
+        share[b] = weight[b] / max(total, smallest)
+
+
+@_compiled
+def _gather(
+    rows: Rows,
+    scratch: Scratch,
+    sequences: Sequences,
+    settings: Settings,
+    ids: NDArray[np.int32],
+    t: int,
+) -> int:
+    """List a batch's rows, bring them up to before step t, clear their gradients; how many."""
+    slot, touched, gradient, bias_gradient, _ = scratch
+    n_touched = 0
+    for b in range(ids.shape[0]):
+        for c in range(ids.shape[1]):
+            r = ids[b, c]
+            if r >= 0 and slot[r] < 0:
+                slot[r] = n_touched
+                touched[n_touched] = r
+                n_touched += 1
+    for k in range(n_touched):
+        bias_gradient[k] = 0
+        for d in range(gradient.shape[1]):
+            gradient[k, d] = 0
+    _catch_up(rows, scratch, sequences, settings, n_touched, t - 1)
+    return n_touched
+
+
+@_compiled
+def _catch_up(
+    rows: Rows, scratch: Scratch, sequences: Sequences, settings: Settings, n: int, t: int
+) -> None:
+    """Move the first n touched rows by the steps up to t that they missed.
+
+    Their means and roots stay as they were; `faded` says what to multiply them with.
+    """
+    value, mean, root, bias, bias_mean, bias_root, last = rows
+    touched, faded = scratch.touched, scratch.faded
+    tail, log_keep, log_beta1 = sequences.tail, sequences.log_keep, sequences.log_beta1
+    missed_eps, missed_scale = sequences.missed_eps, sequences.missed_scale
+    n_left, has_bias = settings.n_left, settings.has_bias
+    left, right = settings.left, settings.right
+    left_bias, right_bias = settings.left_bias, settings.right_bias
+    for k in range(n):
+        r = touched[k]
+        s = last[r]
+        beta = 1.0
+        fade = 1.0
+        if s < t:
+            beta = np.exp(log_beta1[t] - log_beta1[s])
+            fade = sequences.fade[t - s]
+            eps, scale = _f32(missed_eps[s]), missed_scale[s]
+            own = left if r < n_left else right
+            keep = np.exp(log_keep[own, t] - log_keep[own, s])
+            h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
+            h2 = _f32(scale * (keep * tail[own, 1, s] - beta * tail[own, 1, t]))
+            kept = _f32(keep)
+            for d in range(value.shape[1]):
+                size = root[r, d] + eps
+                moved = mean[r, d] * (root[r, d] * h1 + h2) / (size * size)
+                value[r, d] = kept * value[r, d] - moved
+            if has_bias:
+                own = left_bias if r < n_left else right_bias
+                decayed = log_keep[own, t] - log_keep[own, s]
+                keep = np.exp(decayed) if decayed else 1.0
+                h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
+                h2 = _f32(scale * (keep * tail[own, 1, s] - beta * tail[own, 1, t]))
+                size = bias_root[r] + eps
+                moved = bias_mean[r] * (bias_root[r] * h1 + h2) / (size * size)
+                bias[r] = _f32(keep) * bias[r] - moved
+        faded[k, 0] = beta
+        faded[k, 1] = fade
+
+
+@_compiled
+def _pointwise(
+    rows: Rows,
+    scratch: Scratch,
+    settings: Settings,
+    ids: NDArray[np.int32],
+    target: NDArray[np.float32],
+    share: NDArray[np.float32],
+) -> float:
+    """Add up the gradients of events that have a target; gives their loss."""
+    value, bias = rows.value, rows.bias
+    slot, _, gradient, bias_gradient, _ = scratch
+    form, has_range, delta = settings.form, settings.has_range, _f32(settings.delta)
+    low, width = _f32(settings.low), _f32(settings.high - settings.low)
+    l2 = _f32(settings.l2 / ids.shape[0])
+    one, two, half = _f32(1), _f32(2), _f32(0.5)
+    total = 0.0
+    for b in range(ids.shape[0]):
+        left, right = ids[b, 0], ids[b, 1]
+        u, i = slot[left], slot[right]
+        output = bias[left] + bias[right]
+        for d in range(value.shape[1]):
+            output += value[left, d] * value[right, d]
+        slope = one
+        if has_range:
+            sigmoid = one / (one + np.exp(-output))
+            output = sigmoid * width + low
+            slope = width * sigmoid * (one - sigmoid)
+        error = output - target[b]
+        size = abs(error)
+        if form == MSE:
+            loss = error * error
+            push = two * error
+        elif form == HUBER and size <= delta:
+            loss = half * error * error
+            push = error
+        elif form == HUBER:
+            loss = delta * (size - half * delta)
+            push = delta * np.sign(error)
+        else:
+            loss = size
+            push = np.sign(error)
+        total += share[b] * loss
+        push *= slope * share[b]
+        for d in range(value.shape[1]):
+            gradient[u, d] += push * value[right, d]
+        for d in range(value.shape[1]):
+            gradient[i, d] += push * value[left, d]
+        bias_gradient[u] += push
+        bias_gradient[i] += push
+        if l2 > 0:
+            squares = bias[left] * bias[left] + bias[right] * bias[right]
+            for d in range(value.shape[1]):
+                squares += value[left, d] * value[left, d] + value[right, d] * value[right, d]
+            for d in range(value.shape[1]):
+                gradient[u, d] += two * l2 * value[left, d]
+            for d in range(value.shape[1]):
+                gradient[i, d] += two * l2 * value[right, d]
+            bias_gradient[u] += two * l2 * bias[left]
+            bias_gradient[i] += two * l2 * bias[right]
+            total += l2 * squares
+    return total
+
+
+@_compiled
+def _pairwise(
+    rows: Rows, scratch: Scratch, ids: NDArray[np.int32], share: NDArray[np.float32]
+) -> float:
+    """Add up the gradients of events and of the items drawn for them; gives their loss."""
+    value, bias = rows.value, rows.bias
+    slot, _, gradient, bias_gradient, _ = scratch
+    one, zero = _f32(1), _f32(0)
+    total = 0.0
+    for b in range(ids.shape[0]):
+        left, right = ids[b, 0], ids[b, 1]
+        u, i = slot[left], slot[right]
+        n_drawn = 0
+        for c in range(2, ids.shape[1]):
+            n_drawn += ids[b, c] >= 0
+        for c in range(2, ids.shape[1]):
+            other = ids[b, c]
+            if other < 0:
+                continue
+            j = slot[other]
+            behind = bias[other] - bias[right]
+            for d in range(value.shape[1]):
+                behind += value[left, d] * (value[other, d] - value[right, d])
+            # softplus and its slope, without overflow
+            small = np.exp(-abs(behind))
+            counts = share[b] / _f32(n_drawn)
+            total += counts * (max(behind, zero) + np.log1p(small))
+            push = counts * (one if behind > 0 else small) / (one + small)
+            for d in range(value.shape[1]):
+                gradient[u, d] += push * (value[other, d] - value[right, d])
+            for d in range(value.shape[1]):
+                gradient[i, d] -= push * value[left, d]
+            for d in range(value.shape[1]):
+                gradient[j, d] += push * value[left, d]
+            bias_gradient[i] -= push
+            bias_gradient[j] += push
+    return total
+
+
+@_compiled
+def _clipping(scratch: Scratch, settings: Settings, n_touched: int) -> float:
+    """What the gradients are multiplied with to keep their norm in bounds, as torch does it."""
+    gradient, bias_gradient = scratch.gradient, scratch.bias_gradient
+    squares = 0.0
+    for k in range(n_touched):
+        own = _f32(0)
+        for d in range(gradient.shape[1]):
+            own += gradient[k, d] * gradient[k, d]
+        squares += float(own)
+        if settings.has_bias:
+            squares += bias_gradient[k] * bias_gradient[k]
+    return min(1.0, settings.clip_norm / (math.sqrt(squares) + 1e-6))
+
+
+@_compiled
+def _update(
+    rows: Rows,
+    scratch: Scratch,
+    sequences: Sequences,
+    settings: Settings,
+    t: int,
+    n_touched: int,
+    scale: float,
+) -> None:
+    """Take step t with the touched rows."""
+    value, mean, root, bias, bias_mean, bias_root, last = rows
+    slot, touched, gradient, bias_gradient, faded = scratch
+    step_size, eps = _f32(sequences.step_size[t]), _f32(sequences.eps[t])
+    keep_left = _f32(sequences.keep[settings.left, t])
+    keep_right = _f32(sequences.keep[settings.right, t])
+    keep_left_bias = _f32(sequences.keep[settings.left_bias, t])
+    keep_right_bias = _f32(sequences.keep[settings.right_bias, t])
+    n_left, has_bias = settings.n_left, settings.has_bias
+    beta1, beta2 = sequences.beta1[t], settings.beta2
+    new_mean = _f32((1 - beta1) * scale)
+    new_square = _f32((1 - beta2) * scale * scale)
+    for k in range(n_touched):
+        r = touched[k]
+        slot[r] = -1
+        last[r] = t
+        old_mean = _f32(beta1 * faded[k, 0])
+        old_square = _f32(beta2 * faded[k, 1] * faded[k, 1])
+        keep = keep_left if r < n_left else keep_right
+        for d in range(value.shape[1]):
+            slope = gradient[k, d]
+            m = old_mean * mean[r, d] + new_mean * slope
+            v = np.sqrt(old_square * (root[r, d] * root[r, d]) + new_square * (slope * slope))
+            mean[r, d] = m
+            root[r, d] = v
+            value[r, d] = keep * value[r, d] - step_size * m / (v + eps)
+        if has_bias:
+            keep = keep_left_bias if r < n_left else keep_right_bias
+            slope = bias_gradient[k]
+            square = old_square * (bias_root[r] * bias_root[r]) + new_square * (slope * slope)
+            m = old_mean * bias_mean[r] + new_mean * slope
+            v = np.sqrt(square)
+            bias_mean[r] = m
+            bias_root[r] = v
+            bias[r] = keep * bias[r] - step_size * m / (v + eps)

@@ -1,0 +1,81 @@
+"""How an epoch's steps are taken: one batch after another through autograd and AdamW.
+
+A training is driven by anything that has these methods; `tabcf.training.fused` has another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Generator, nn
+
+from tabcf.errors import TrainingError
+from tabcf.training.objectives import Objective
+from tabcf.training.optimiser import AdamW
+
+__all__ = ["EagerSteps", "Rate", "Steps"]
+
+
+class Rate(NamedTuple):
+    """A step's learning rate, and AdamW's first beta."""
+
+    learning_rate: float
+    beta1: float
+
+
+class Steps(Protocol):
+    """Takes the steps of an epoch."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps an epoch."""
+
+    def epoch(self, rates: Sequence[Rate], rng: Generator) -> Iterator[Sequence[float]]:
+        """Take one pass' steps; gives their losses, of one or of several steps at a time.
+
+        A loss that is not finite is the last: its step is not taken.
+        """
+
+    def settle(self) -> None:
+        """Leave the model as it is after the steps taken, before anyone looks at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EagerSteps:
+    """Forward, backward and update by torch, for any model and any loss.
+
+    Attributes:
+        clip_norm: Gradients are scaled down to this norm.
+    """
+
+    model: nn.Module
+    objective: Objective
+    optimiser: AdamW
+    clip_norm: float | None = None
+
+    @property
+    def n_steps(self) -> int:
+        return self.objective.n_steps
+
+    def epoch(self, rates: Sequence[Rate], rng: Generator) -> Iterator[Sequence[float]]:
+        """One step at a time."""
+        for rate, batch in zip(rates, self.objective.epoch(rng), strict=True):
+            loss = self.objective.loss(batch)
+            if loss.numel() != 1:
+                raise TrainingError(
+                    f"expected the loss of a batch as a single number, got the shape "
+                    f"{tuple(loss.shape)}"
+                )
+            value = loss.item()
+            if math.isfinite(value):
+                loss.backward()
+                if self.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+                self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
+            yield (value,)
+
+    def settle(self) -> None:
+        """Nothing to do: every step goes over all rows."""

@@ -1,0 +1,148 @@
+"""Which engine a spec's training gets, and that the choice changes nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tabcf
+from tabcf.errors import SpecError
+from tabcf.run.progress import Silent
+from tabcf.testing import tiny_ratings
+
+pytest.importorskip("numba")
+
+
+class Notes(Silent):
+    """Keeps what a fit tells of its engine."""
+
+    def __init__(self) -> None:
+        self.engines: list[str] = []
+
+    def note(self, text: str) -> None:
+        if text.startswith("engine: "):
+            self.engines.append(text.removeprefix("engine: "))
+
+
+def spec(*, engine: str = "auto", train: dict[str, Any] | None = None, **changes: Any) -> Any:
+    return {
+        "tabcf": 1,
+        "target": "rating",
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "model": {"dot_product_bias": {"factors": 4, "y_range": [0, 6]}},
+        "train": {
+            "epochs": 3,
+            "batch_size": 32,
+            "learning_rate": 0.03,
+            "engine": engine,
+            **(train or {}),
+        },
+        **changes,
+    }
+
+
+def engine_of(fitted: Any) -> str:
+    notes = Notes()
+    tabcf.fit(fitted, tiny_ratings(), progress=notes)
+    (engine,) = notes.engines
+    return engine
+
+
+RANKED = {"target": {"implicit": {}}, "loss": "bpr", "model": "dot_product"}
+WEEKDAY = {"weekday": {"date_part": {"from": "timestamp", "part": "weekday"}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "embedding_nn"}, "its model is no plain dot product but EmbeddingNN"),
+        ({"model": {"dot_product": {"dropout": 0.1}}}, "its model has dropout"),
+        ({"columns": WEEKDAY}, "its model has more columns than two ids"),
+        ({"loss": {"sum": {"mse": 1.0}}}, "its loss is none of mse, mae, huber, bpr but Sum"),
+        (RANKED | {"loss": "sampled_bce"}, "its loss is none of .* but SampledBCE"),
+        (RANKED | {"loss": "softmax"}, "its loss is one of the whole catalogue"),
+        (RANKED | {"negatives": "hard"}, "its items are not drawn uniformly or by popularity"),
+        (RANKED | {"negatives": {"uniform": {"shared": True}}}, "its items are not drawn"),
+        (RANKED | {"unknown": "masked"}, "bpr goes with neither y_range nor unknown: masked"),
+        (
+            RANKED | {"model": {"dot_product": {"y_range": [0, 1]}}},
+            "bpr goes with neither y_range nor unknown: masked",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_eager_and_says_why(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SpecError, match=rf"^train\.engine: .* can be fused, but {reason}"):
+        tabcf.fit(spec(engine="fused", **changes), tiny_ratings())
+    assert re.match(f"eager: {reason}", engine_of(spec(**changes)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model": "dot_product", "loss": "mae"},
+        {"loss": {"huber": 0.5}, "unknown": "masked"},
+        RANKED,
+        RANKED | {"negatives": {"popularity": 3}},
+    ],
+)
+def test_what_can_be_fused_is(changes: dict[str, Any]) -> None:
+    assert engine_of(spec(**changes)) == "fused"
+    assert engine_of(spec(engine="fused", **changes)) == "fused, compiled"
+
+
+def test_a_long_training_is_compiled() -> None:
+    """540 ratings, 432 to train on, one a step."""
+    assert engine_of(spec(train={"batch_size": 1, "epochs": 5})) == "fused, compiled"
+
+
+def test_a_refit_says_it_once() -> None:
+    assert engine_of(spec(train={"refit": True})) == "fused"
+
+
+def test_eager_can_be_asked_for() -> None:
+    assert engine_of(spec(engine="eager")) == "eager: train.engine says so"
+
+
+def test_without_numba_there_is_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tabcf.training.fused.compiled_steps", None)
+    expected = "fused, not compiled: pip install 'tabcf[fast]' makes it faster"
+    assert engine_of(spec(engine="fused")) == expected
+
+
+def test_a_decay_that_outruns_the_momentum_is_not_compiled() -> None:
+    found = engine_of(spec(engine="fused", train={"learning_rate": 0.1, "weight_decay": 2.0}))
+    assert found.startswith("fused, not compiled: learning rate times weight decay is too large")
+
+
+def test_all_engines_give_the_same_run(tmp_path: Path) -> None:
+    """Every batch has all 30 users and 20 items, so that no row misses a step."""
+    train = {"batch_size": 432, "epochs": 12, "early_stopping": 2}
+    reports = {}
+    for engine in ("eager", "auto", "fused"):
+        run = tabcf.fit(spec(engine=engine, train=train), tiny_ratings(), tmp_path / engine)
+        reports[engine] = run.report
+        loaded = tabcf.load(tmp_path / engine)
+        assert loaded.predict(tiny_ratings()).equals(run.predict(tiny_ratings()))
+    expected = reports["eager"]
+    for report in reports.values():
+        assert report.best_epoch == expected.best_epoch
+        assert report.test == pytest.approx(expected.test, rel=1e-4)
+        assert [epoch.train_loss for epoch in report.epochs] == pytest.approx(
+            [epoch.train_loss for epoch in expected.epochs], rel=1e-4
+        )
+
+
+def test_numba_is_imported_by_compiled_steps_alone() -> None:
+    code = (
+        "import sys, tabcf.cli.fit, tabcf.run.fit, tabcf.training.engine; "
+        "assert 'numba' not in sys.modules; "
+        "import tabcf.training.fused.compiled_steps; "
+        "assert 'numba' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
