@@ -26,8 +26,8 @@ __all__ = ["Engine", "EngineName", "choose_engine", "why_eager"]
 
 EngineName = Literal["auto", "fused", "eager"]
 
-# Steps from which on loading compiled code, half a second, is won back.
-_LONG = 2000
+# Events of all passes from which on loading compiled code, half a second, is won back.
+_LONG = 200_000
 # Exactly these classes: a subclass may compute something else.
 _MODELS = (DotProduct, DotProductBias)
 _SAMPLERS = (UniformSampler, PopularitySampler)
@@ -74,7 +74,7 @@ def choose_engine(
         return Engine(steps, f"eager: {reason}")
     problem = pair_problem(objective)
     what = "fused"
-    if name == "fused" or epochs * problem.n_steps >= _LONG:
+    if name == "fused" or epochs * problem.n_events >= _LONG:
         decay = max(piece.decay for piece in pieces)
         if not _is_stable(schedule, learning_rate, decay):
             what = "fused, not compiled: learning rate times weight decay is too large for that"

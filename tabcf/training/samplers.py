@@ -81,7 +81,7 @@ class Chosen:
         """Booleans, in the shape that both broadcast to."""
         keys = users.long() * self._n_items + columns
         if self._table is not None:
-            return self._table[keys]
+            return self._table.index_select(0, keys.flatten()).view_as(keys)
         if not len(self._keys):
             return torch.zeros_like(keys, dtype=torch.bool)
         place = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
@@ -129,15 +129,19 @@ class _Weighted:
         if self.is_shared:
             columns = self._columns((1, self.n), rng).expand(len(users), -1)
             return Drawn(columns, ~chosen.holds(users[:, None], columns), self._logs(own, columns))
-        columns = self._columns((len(users), self.n * self.pool), rng)
-        is_hit = chosen.holds(users[:, None], columns)
+        width = self.n * self.pool
+        columns = self._columns((len(users), width), rng)
+        is_hit = chosen.holds(users[:, None], columns).flatten()
+        flat, places = columns.view(-1), is_hit.nonzero().squeeze(1)
         for _ in range(_MOST_REDRAWS):
-            places = is_hit.nonzero(as_tuple=True)
-            if not len(places[0]):
+            if not len(places):
                 break
-            columns[places] = self._columns((len(places[0]),), rng)
-            is_hit[places] = chosen.holds(users[places[0]], columns[places])
-        return Drawn(columns, ~is_hit, self._logs(own, columns))
+            drawn = self._columns((len(places),), rng)
+            flat.index_copy_(0, places, drawn)
+            owners = users.index_select(0, places.div(width, rounding_mode="floor"))
+            places = places[chosen.holds(owners, drawn)]
+        is_valid = torch.ones_like(is_hit).index_fill_(0, places, False)
+        return Drawn(columns, is_valid.view_as(columns), self._logs(own, columns))
 
     def _logs(self, own: Tensor, columns: Tensor) -> Tensor | None:
         if self._is_uniform:

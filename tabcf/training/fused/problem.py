@@ -139,9 +139,11 @@ def _drawn_blocks(
     def blocks(rng: Generator) -> Iterator[Block]:
         for positions in shuffled_positions(len(table), objective.batch_size, rng):
             own = objective.own.index_select(0, positions)
-            drawn = objective.sampler.draw(users[positions], own, objective.chosen, rng)
-            others = item_ids[drawn.columns].masked_fill(~drawn.is_valid, -1)
-            ids = torch.cat([user_ids[positions, None], item_ids[own, None], others], 1)
+            own_users = users.index_select(0, positions)
+            drawn = objective.sampler.draw(own_users, own, objective.chosen, rng)
+            others = item_ids.index_select(0, drawn.columns.flatten()).view_as(drawn.columns)
+            pairs = user_ids.index_select(0, positions), item_ids.index_select(0, own)
+            ids = torch.stack([*pairs, *others.masked_fill(~drawn.is_valid, -1).unbind(1)], 1)
             weight = table.weight
             yield Block(ids, None, None if weight is None else weight.index_select(0, positions))
 
