@@ -23,6 +23,8 @@ __all__ = ["settle", "take_steps"]
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _f32 = np.float32
+# Steps back that the table of missed steps reaches; it costs as much as a few rows.
+_REACH = 128
 
 
 def _compiled(function: _Function) -> _Function:
@@ -79,7 +81,7 @@ def settle(rows: Rows, scratch: Scratch, sequences: Sequences, settings: Setting
         n = min(len(touched), n_rows - start)
         for k in range(n):
             touched[k] = start + k
-        _catch_up(rows, scratch, sequences, settings, n, t)
+        _catch_up(rows, scratch, sequences, settings, n, t, 0)
         for k in range(n):
             r = start + k
             beta, fade = _f32(faded[k, 0]), _f32(faded[k, 1])
@@ -115,7 +117,8 @@ def _gather(
     t: int,
 ) -> int:
     """List a batch's rows, bring them up to before step t, clear their gradients; how many."""
-    slot, touched, gradient, bias_gradient, _ = scratch
+    slot, touched = scratch.slot, scratch.touched
+    gradient, bias_gradient = scratch.gradient, scratch.bias_gradient
     n_touched = 0
     for b in range(ids.shape[0]):
         for c in range(ids.shape[1]):
@@ -128,20 +131,55 @@ def _gather(
         bias_gradient[k] = 0
         for d in range(gradient.shape[1]):
             gradient[k, d] = 0
-    _catch_up(rows, scratch, sequences, settings, n_touched, t - 1)
+    reach = _tabulate(scratch, sequences, t - 1) if t > 1 else 0
+    _catch_up(rows, scratch, sequences, settings, n_touched, t - 1, reach)
     return n_touched
 
 
 @_compiled
+def _tabulate(scratch: Scratch, sequences: Sequences, t: int) -> int:
+    """Tabulate what becomes of rows up to step t, by the step that they were last brought up to.
+
+    Follows on from the table for step t - 1; gives how many steps back it now reaches.
+    """
+    betas, keeps, moves = scratch.betas, scratch.keeps, scratch.moves
+    tail, fade, beta1 = sequences.tail, sequences.fade, sequences.beta1[t]
+    scale = sequences.missed_scale
+    n = min(t, _REACH)
+    betas[t - 1] = 1.0
+    for s in range(t - n, t):
+        betas[s] *= beta1
+    for own in range(tail.shape[0]):
+        keep = sequences.keep[own, t]
+        first, second = tail[own, 0, t], tail[own, 1, t]
+        keeps[own, t - 1] = 1.0
+        for s in range(t - n, t):
+            keeps[own, s] *= keep
+        for s in range(t - n, t):
+            moves[own, 0, s] = keeps[own, s]
+            moves[own, 1, s] = keeps[own, s] * tail[own, 0, s] - betas[s] / fade[t - s] * first
+            moves[own, 2, s] = (keeps[own, s] * tail[own, 1, s] - betas[s] * second) * scale[s]
+    return n
+
+
+@_compiled
 def _catch_up(
-    rows: Rows, scratch: Scratch, sequences: Sequences, settings: Settings, n: int, t: int
+    rows: Rows,
+    scratch: Scratch,
+    sequences: Sequences,
+    settings: Settings,
+    n: int,
+    t: int,
+    reach: int,
 ) -> None:
     """Move the first n touched rows by the steps up to t that they missed.
 
-    Their means and roots stay as they were; `faded` says what to multiply them with.
+    Their means and roots stay as they were; `faded` says what to multiply them with. The table
+    for step t reaches so many steps back; other rows' numbers are worked out one by one.
     """
     value, mean, root, bias, bias_mean, bias_root, last = rows
     touched, faded = scratch.touched, scratch.faded
+    betas, moves = scratch.betas, scratch.moves
     tail, log_keep, log_beta1 = sequences.tail, sequences.log_keep, sequences.log_beta1
     missed_eps, missed_scale = sequences.missed_eps, sequences.missed_scale
     n_left, has_bias = settings.n_left, settings.has_bias
@@ -153,27 +191,33 @@ def _catch_up(
         beta = 1.0
         fade = 1.0
         if s < t:
-            beta = np.exp(log_beta1[t] - log_beta1[s])
             fade = sequences.fade[t - s]
-            eps, scale = _f32(missed_eps[s]), missed_scale[s]
+            eps = _f32(missed_eps[s])
+            is_tabulated = t - s <= reach
+            beta = betas[s] if is_tabulated else np.exp(log_beta1[t] - log_beta1[s])
             own = left if r < n_left else right
-            keep = np.exp(log_keep[own, t] - log_keep[own, s])
-            h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
-            h2 = _f32(scale * (keep * tail[own, 1, s] - beta * tail[own, 1, t]))
-            kept = _f32(keep)
+            if is_tabulated:
+                kept, h1, h2 = moves[own, 0, s], moves[own, 1, s], moves[own, 2, s]
+            else:
+                keep = np.exp(log_keep[own, t] - log_keep[own, s])
+                kept = _f32(keep)
+                h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
+                h2 = _f32((keep * tail[own, 1, s] - beta * tail[own, 1, t]) * missed_scale[s])
             for d in range(value.shape[1]):
                 size = root[r, d] + eps
                 moved = mean[r, d] * (root[r, d] * h1 + h2) / (size * size)
                 value[r, d] = kept * value[r, d] - moved
             if has_bias:
                 own = left_bias if r < n_left else right_bias
-                decayed = log_keep[own, t] - log_keep[own, s]
-                keep = np.exp(decayed) if decayed else 1.0
-                h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
-                h2 = _f32(scale * (keep * tail[own, 1, s] - beta * tail[own, 1, t]))
+                if is_tabulated:
+                    kept, h1, h2 = moves[own, 0, s], moves[own, 1, s], moves[own, 2, s]
+                else:
+                    keep = np.exp(log_keep[own, t] - log_keep[own, s])
+                    kept = _f32(keep)
+                    h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
+                    h2 = _f32((keep * tail[own, 1, s] - beta * tail[own, 1, t]) * missed_scale[s])
                 size = bias_root[r] + eps
-                moved = bias_mean[r] * (bias_root[r] * h1 + h2) / (size * size)
-                bias[r] = _f32(keep) * bias[r] - moved
+                bias[r] = kept * bias[r] - bias_mean[r] * (bias_root[r] * h1 + h2) / (size * size)
         faded[k, 0] = beta
         faded[k, 1] = fade
 
@@ -189,7 +233,7 @@ def _pointwise(
 ) -> float:
     """Add up the gradients of events that have a target; gives their loss."""
     value, bias = rows.value, rows.bias
-    slot, _, gradient, bias_gradient, _ = scratch
+    slot, gradient, bias_gradient = scratch.slot, scratch.gradient, scratch.bias_gradient
     form, has_range, delta = settings.form, settings.has_range, _f32(settings.delta)
     low, width = _f32(settings.low), _f32(settings.high - settings.low)
     l2 = _f32(settings.l2 / ids.shape[0])
@@ -248,7 +292,7 @@ def _pairwise(
 ) -> float:
     """Add up the gradients of events and of the items drawn for them; gives their loss."""
     value, bias = rows.value, rows.bias
-    slot, _, gradient, bias_gradient, _ = scratch
+    slot, gradient, bias_gradient = scratch.slot, scratch.gradient, scratch.bias_gradient
     one, zero = _f32(1), _f32(0)
     total = 0.0
     for b in range(ids.shape[0]):
@@ -308,7 +352,8 @@ def _update(
 ) -> None:
     """Take step t with the touched rows."""
     value, mean, root, bias, bias_mean, bias_root, last = rows
-    slot, touched, gradient, bias_gradient, faded = scratch
+    slot, touched, faded = scratch.slot, scratch.touched, scratch.faded
+    gradient, bias_gradient = scratch.gradient, scratch.bias_gradient
     step_size, eps = _f32(sequences.step_size[t]), _f32(sequences.eps[t])
     keep_left = _f32(sequences.keep[settings.left, t])
     keep_right = _f32(sequences.keep[settings.right, t])

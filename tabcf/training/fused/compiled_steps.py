@@ -77,6 +77,9 @@ class CompiledSteps:
             gradient=np.zeros((most, n_factors), np.float32),
             bias_gradient=np.zeros(most, np.float32),
             faded=np.zeros((most, 2)),
+            betas=np.zeros(problem.n_steps + 1),
+            keeps=np.zeros((len(self._decays), problem.n_steps + 1)),
+            moves=np.zeros((len(self._decays), 3, problem.n_steps + 1), np.float32),
         )
         self._sequences: Sequences | None = None
         self._n_before = 0

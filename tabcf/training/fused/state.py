@@ -41,13 +41,15 @@ class Rows(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for one batch.
+    """Room for one batch, and for a table of what rows missed.
 
     Shape:
         slot: `(R,)`: where a row's gradient is in this batch; -1 for none.
         touched: `(S,)`: the rows of the batch, in the order in which they came.
         gradient: `(S, D)`. bias_gradient: `(S,)`.
         faded: `(S, 2)`: what became of a row's mean and root over the steps that it missed.
+        betas: `(T + 1,)`; keeps: `(K, T + 1)`: products of beta1 and keep of the steps after one.
+        moves: `(K, 3, T + 1)`: keep and both sums for a row that was last brought up to a step.
     """
 
     slot: _Integers
@@ -55,6 +57,9 @@ class Scratch(NamedTuple):
     gradient: _Floats
     bias_gradient: _Floats
     faded: _Doubles
+    betas: _Doubles
+    keeps: _Doubles
+    moves: _Floats
 
 
 class Sequences(NamedTuple):
