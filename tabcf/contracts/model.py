@@ -24,6 +24,7 @@ __all__ = [
     "ItemScorer",
     "KnowsBiases",
     "KnowsSpread",
+    "LinearRows",
     "ReadsHistory",
     "SetRows",
 ]
@@ -44,6 +45,24 @@ class ColumnRows(Protocol):
     """
 
     def column_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]: ...
+
+
+@runtime_checkable
+class LinearRows(Protocol):
+    """Its outputs are `outputs(rest + slope · row)` in what it holds of one value of a column.
+
+    `row` has the value's numbers in the order of `column_rows`; in evaluation mode.
+
+    Shape:
+        row_terms: slope `(B, P)` and rest `(B, 1)`, whatever the column holds in `x_cat`.
+        outputs: `(..., 1)` from `(..., 1)`, rising.
+    """
+
+    def row_terms(
+        self, column: int, x_cat: Tensor, x_cont: Tensor, x_sets: Sequence[Bag]
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def outputs(self, products: Tensor) -> Tensor: ...
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -129,7 +129,7 @@ class Encoder:
             DataError: A column is missing, or its values are of another type than in training.
         """
         events.require([*self._ids.values(), *self.event_sources])
-        rows = self.encode_ids(events)
+        rows = self.encode_ids(events, without=requests or ())
         entity_columns = self._training_columns if is_training else self._entity_columns
         tables = self._training_tables if is_training else self.tables
         standing: dict[str, tuple[pd.DataFrame, np.ndarray]] = {}
@@ -151,11 +151,12 @@ class Encoder:
             left_out=self._left_out(maker) if is_training else {},
         )
 
-    def encode_ids(self, events: Source) -> dict[str, np.ndarray]:
-        """Each entity's rows `(N,)` int32 of events; 0 for an unknown id."""
+    def encode_ids(self, events: Source, *, without: Collection[str] = ()) -> dict[str, np.ndarray]:
+        """Rows `(N,)` int32 of events, of each entity but some; 0 for an unknown id."""
         return {
             name: entity.rows_of(events.frame[entity.plan.id], events)
             for name, entity in self.entities.items()
+            if name not in without
         }
 
     def encode_entities(self, name: str, source: Source) -> EntityTable:
@@ -351,8 +352,11 @@ class Encoder:
         index = np.zeros(len(frame) + 1, dtype=np.int32)
         if entity.plan.id in frame.columns:
             index[1:] = entity.index[entity.rows_of(frame[entity.plan.id], source)]
-        complete = frame.reindex(columns=columns)
-        return complete.reindex(range(-1, len(frame))).reset_index(drop=True), index
+        if list(frame.columns) != columns:
+            frame = frame.reindex(columns=columns)
+        # Label -1 is in no frame, so that its row is blank.
+        complete = frame.reindex(range(-1, len(frame)))
+        return complete.set_axis(range(len(complete))), index
 
     def _entity_table(self, name: str, maker: Maker, source: Source) -> EntityTable:
         return EntityTable(self._inputs(name, maker, source, leading=maker.frames.index[name]))

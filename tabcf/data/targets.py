@@ -47,11 +47,10 @@ def fit_target(
     is_number = _is_number(series)
     if len(names) == 1 and not levels and (as_classes or not is_number):
         return _fit_classes(series, source)
-    for name in names:
-        _numbers_given(source.frame[name], source)
+    values = [_numbers_given(source.frame[name], source) for name in names]
     if levels:
         info = TargetInfo("rating", tuple(names), tuple(float(level) for level in levels))
-        _on_levels(series, source, info)
+        _on_levels(values[0], series, source, info)
         return info
     return TargetInfo(
         "regression", tuple(names), center=(0.0,) * len(names), scale=(1.0,) * len(names)
@@ -80,9 +79,9 @@ def encode_target(info: TargetInfo, source: Source) -> Tensor | None:
     encoded = []
     for name, center, scale in zip(info.columns, info.center, info.scale, strict=True):
         values = _numbers_given(source.frame[name], source)
+        if info.kind == "rating":
+            _on_levels(values, source.frame[name], source, info)
         encoded.append(((values - center) / scale).astype(np.float32))
-    if info.kind == "rating":
-        _on_levels(source.frame[info.columns[0]], source, info)
     return torch.from_numpy(encoded[0] if len(encoded) == 1 else np.stack(encoded, axis=1))
 
 
@@ -155,8 +154,9 @@ def _refuse_missing(is_missing: np.ndarray, series: pd.Series[Any], source: Sour
         )
 
 
-def _on_levels(series: pd.Series[Any], source: Source, info: TargetInfo) -> None:
-    values = numbers(series, source)
+def _on_levels(
+    values: np.ndarray, series: pd.Series[Any], source: Source, info: TargetInfo
+) -> None:
     is_off = ~np.isin(values, info.levels)
     if is_off.any():
         first = int(np.argmax(is_off))

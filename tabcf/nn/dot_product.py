@@ -185,6 +185,14 @@ class DotProduct(nn.Module):
         pairs = itertools.combinations(range(len(vectors)), 2)
         return [((a, b), (vectors[a] * vectors[b]).sum(1)) for a, b in pairs]
 
+    def row_terms(
+        self, column: int, x_cat: Tensor, x_cont: Tensor, x_sets: Sequence[Bag]
+    ) -> tuple[Tensor, Tensor]:
+        """`(B, D)` what a column's row is multiplied by, and `(B, 1)` what is added to that."""
+        cats, conts, sets = self.sides.columns("user", "item", "event")
+        others = Columns([c for c in cats if c != column], conts, sets)
+        return self._terms(*_part(Inputs(x_cat, x_cont, tuple(x_sets)), others))
+
     def user_vectors(self, query: Query) -> Tensor:
         """`(B, D)`: the sum of a user's and an event's columns' vectors."""
         return self._query_terms(query).vector
@@ -333,6 +341,13 @@ class DotProductBias(DotProduct):
         self.set_biases = nn.ParameterList(
             nn.Parameter(torch.zeros(n, 1)) for n in self.set_cardinalities
         )
+
+    def row_terms(
+        self, column: int, x_cat: Tensor, x_cont: Tensor, x_sets: Sequence[Bag]
+    ) -> tuple[Tensor, Tensor]:
+        """The same with a one for the row's bias: `(B, D + 1)` and `(B, 1)`."""
+        slope, rest = super().row_terms(column, x_cat, x_cont, x_sets)
+        return torch.cat([slope, torch.ones_like(rest)], 1), rest
 
     def column_bias(self, column: int) -> Tensor:
         """`(n,)`: a view of a categorical column's biases."""

@@ -15,7 +15,9 @@ __all__ = ["grown_model"]
 
 
 @torch.no_grad()
-def grown_model(trained: Trained, n_new: dict[int, int]) -> nn.Module:
+def grown_model(
+    trained: Trained, n_new: dict[int, int], *, emptied: frozenset[int] = frozenset()
+) -> nn.Module:
     """A copy of the model whose categorical columns have further rows behind their own.
 
     The further rows are as an untrained model has them. In evaluation mode, on the same device.
@@ -23,6 +25,7 @@ def grown_model(trained: Trained, n_new: dict[int, int]) -> nn.Module:
     Args:
         trained: Its model stays as it is.
         n_new: Number of further rows by the column's position.
+        emptied: Columns that keep the unknown value's row alone, in front of the further ones.
 
     Raises:
         RunError: The model does not say which rows belong to which column, or holds something
@@ -38,7 +41,7 @@ def grown_model(trained: Trained, n_new: dict[int, int]) -> nn.Module:
     columns = [
         replace(
             column,
-            cardinality=column.cardinality + n_new.get(position, 0),
+            cardinality=(1 if position in emptied else column.cardinality) + n_new.get(position, 0),
             n_fitted=column.n_fitted or column.cardinality,
         )
         for position, column in enumerate(layout.categorical)
@@ -51,8 +54,8 @@ def grown_model(trained: Trained, n_new: dict[int, int]) -> nn.Module:
     for position in range(len(columns)):
         pairs = zip(model.column_rows(position), built.column_rows(position), strict=True)
         for (own, rows), (new, new_rows) in pairs:
-            n = rows.stop - rows.start
-            new[new_rows.start : new_rows.start + n] = own[rows]
+            n = 1 if position in emptied else rows.stop - rows.start
+            new[new_rows.start : new_rows.start + n] = own[rows.start : rows.start + n]
             copied.append(new)
     state = model.state_dict(keep_vars=True)
     for key, value in built.state_dict(keep_vars=True).items():

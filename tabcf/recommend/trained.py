@@ -163,6 +163,15 @@ class Trained:
             )
         return self.read_events()
 
+    @cached_property
+    def event_rows(self) -> dict[str, np.ndarray]:
+        """Each training event's row in each entity's table, `(N,)` int32.
+
+        Raises:
+            RunError: The training events were not kept.
+        """
+        return self.encoder.encode_ids(self.events.source)
+
     @property
     def seen(self) -> History | None:
         """What each user had in training and is not offered again."""

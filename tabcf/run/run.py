@@ -27,6 +27,7 @@ from tabcf.inspection.inspector import Course, Inspector
 from tabcf.inspection.layers import Summary, summarise
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.fold_in.fold_in import FoldIn
+from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
 from tabcf.recommend.index import IndexInfo, IndexUse, KeptIndex, build_index
 from tabcf.recommend.neighbours import Closeness, similar
@@ -247,9 +248,10 @@ class Run:
         self.trained.require_entities("fold_in")
         if interactions is None and attributes is None:
             raise DataError("fold_in: expected interactions, attributes or both")
+        encoder = self.trained.encoder
         if interactions is None:
-            ids = [e.plan.id for e in self.trained.encoder.entities.values()]
-            columns = [*ids, *self.trained.target.columns]
+            other = encoder.entities["item" if entity == "user" else "user"].plan.id
+            columns = [other, *self.trained.target.columns]
             events = Source(pd.DataFrame(columns=columns), "no interactions")
         else:
             events = _source(interactions)
@@ -258,14 +260,14 @@ class Run:
         is_positive = np.ones(len(events.frame), dtype=bool)
         if rule is not None and set(columns_of(rule)) <= set(events.frame.columns):
             is_positive = matching(events, rule, where="target.implicit.positive")
-        return fold_in(
+        given = read_given(
             self.trained,
             entity,
-            self._folding(entity),
             events,
             is_positive=is_positive,
             attributes=None if attributes is None else _source(attributes),
         )
+        return fold_in(self.trained, given, self._folding(entity))
 
     @property
     def index(self) -> IndexInfo | None:

@@ -22,9 +22,9 @@ from tabcf.contracts.table import EntityTable, Table
 from tabcf.data.batches import gather, select, stack
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.data.targets import encode_target
-from tabcf.data.values import category_values
 from tabcf.errors import DataError
 from tabcf.recommend.fold_in.fold_in import FoldIn
+from tabcf.recommend.fold_in.given import OTHER, Given
 from tabcf.recommend.fold_in.solver import Posterior
 from tabcf.recommend.index import IndexUse
 from tabcf.recommend.predictor import decode_table, predict, prediction_columns
@@ -33,8 +33,6 @@ from tabcf.recommend.trained import Past, Trained
 from tabcf.recommend.users import AskedUsers
 
 __all__ = ["Newcomers", "fold_in"]
-
-_OTHER = {"user": "item", "item": "user"}
 
 
 class Newcomers:
@@ -51,25 +49,21 @@ class Newcomers:
     def __init__(
         self,
         trained: Trained,
-        entity: str,
-        source: Source,
+        given: Given,
+        table: Table,
         *,
+        basis: list[str],
         fold: FoldIn | None,
         posterior: Posterior | None,
-        basis: list[str],
-        owner: np.ndarray,
-        other: np.ndarray,
-        is_positive: np.ndarray,
-        shown: list[Any],
     ) -> None:
-        self.entity = entity
-        self.ids = shown
+        self.entity = given.entity
+        self.ids = given.ids
         self.basis = basis
         self.posterior = posterior
         self._trained = trained
-        self._source = source
+        self._given = given
+        self._table = table
         self._fold = fold
-        self._owner, self._other, self._is_positive = owner, other, is_positive
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,15 +97,14 @@ class Newcomers:
             index: Whether the model's index makes the lists; it knows no new items.
 
         Raises:
-            DataError: `users` are given for new users, or missing for new items.
+            DataError: `users` are given for new users, or missing for new items; or `candidates`
+                for new items, or `only_new` for new users.
         """
-        if (users is None) != (self.entity == "user"):
-            what = "expected none" if self.entity == "user" else "expected ids"
-            raise DataError(f"users: {what}, since the newcomers are {self.entity}s")
+        self._check(users=users, candidates=candidates, only_new=only_new)
         with self._at_work() as (trained, inputs):
             if self.entity == "user":
                 rows = len(self._trained.encoder.entities["user"]) + np.arange(len(self))
-                users = AskedUsers(self.ids, rows, inputs, self.basis, self._source)
+                users = AskedUsers(self.ids, rows, inputs, self.basis, self._given.source)
             else:
                 candidates = self._offered(trained, inputs, only_new=only_new)
             return recommend(
@@ -134,35 +127,41 @@ class Newcomers:
         comes of not knowing the newcomers' rows better, in the target's units, where one number is
         predicted; the noise of a single event is not in it.
 
+        Args:
+            data: A frame; without the newcomers' id column, all rows are those of the one newcomer.
+
         Raises:
             DataError: A column is missing or of another type than in training.
         """
         source = source_of_frame(data)
         column = self._trained.encoder.entities[self.entity].plan.id
         if column not in source.frame.columns and len(self) == 1:
-            frame = source.frame.assign(**{column: self._source.frame[column].iloc[0]})
-            source = Source(frame, source.name)
-        shown = predict(self._trained, source)
-        table = self._trained.encoder.encode(source, requests={self.entity: self._source})
+            frame = source.frame.assign(**{column: self._given.source.frame[column].iloc[0]})
+            source = replace(source, frame=frame)
+            shown = predict(self._trained, source).drop(columns=column)
+        else:
+            shown = predict(self._trained, source)
+        table = self._trained.encoder.encode(source, requests={self.entity: self._given.source})
         rows = table.rows[self.entity].long()
         positions = torch.nonzero(rows).squeeze(1)
-        owner = rows[positions] - 1
         with self._at_work() as (trained, inputs):
             decoded = decode_table(trained, _of_newcomers(table, self.entity, inputs, positions))
         places = positions.numpy()
         for name, values in prediction_columns(self._trained.target, decoded).items():
             shown[name] = _overwritten(shown[name], places, values)
-        other = _OTHER[self.entity]
+        owner, other = rows[positions] - 1, OTHER[self.entity]
         is_cold = table.entities[other].index[table.rows[other].long()][positions] == 0
         basis = [
             f"{self.basis[number]}{f', unknown {other}' if cold else ''}"
             for number, cold in zip(owner.tolist(), is_cold.tolist(), strict=True)
         ]
         shown["basis"] = _overwritten(shown["basis"], places, basis)
-        if self._knows_spread:
+        deviations = self._spread(table, positions, owner)
+        if deviations is not None:
             spread = np.full(len(shown), np.nan)
-            spread[places] = self._spread(table, positions, owner)
-            shown.insert(list(shown.columns).index("prediction"), "sd", spread)
+            spread[places] = deviations
+            shown = shown.drop(columns="sd", errors="ignore")
+            shown.insert(len(shown.columns) - 1, "sd", spread)
         return shown
 
     def vectors(self) -> pd.DataFrame:
@@ -182,23 +181,33 @@ class Newcomers:
         known = ", ".join(f"{n} by {basis}" for basis, n in counts.head(4).items())
         return f"Newcomers({len(self)} {self.entity}s: {known})"
 
+    def _check(self, *, users: Any, candidates: Any, only_new: bool) -> None:
+        """Raise where arguments are of the other side's newcomers."""
+        if self.entity == "user":
+            if users is not None:
+                raise DataError("users: expected none, since the newcomers are users")
+            if only_new:
+                raise DataError("only_new: goes with new items, and the newcomers are users")
+            return
+        if users is None:
+            raise DataError("users: expected ids, since the newcomers are items")
+        if candidates is not None:
+            raise DataError(
+                "candidates: expected none, since the newcomers are items; see only_new"
+            )
+
     @contextmanager
     def _at_work(self) -> Iterator[tuple[Trained, Inputs]]:
         """A model that knows the newcomers, and their columns for it."""
-        rows = torch.arange(1, len(self) + 1)
-        inputs = select(self._table.inputs, rows)
+        inputs = select(self._table.entities[self.entity].inputs, torch.arange(1, len(self) + 1))
         trained = replace(self._trained, past=self._past)
         if self._fold is None or self.posterior is None:
             yield trained, inputs
             return
-        with self._fold.holding(self.posterior.mean.float()) as (model, index):
+        with self._fold.holding(self.posterior.mean) as (model, index):
             x_cat = inputs.x_cat.clone()
             x_cat[:, 0] = index
             yield replace(trained, model=model), inputs._replace(x_cat=x_cat)
-
-    @cached_property
-    def _table(self) -> EntityTable:
-        return self._trained.encoder.encode_entities(self.entity, self._source)
 
     @cached_property
     def _past(self) -> Past | None:
@@ -206,7 +215,8 @@ class Newcomers:
         past = self._trained.past
         if past is None:
             return None
-        owner, other, chosen = self._owner, self._other, self._is_positive
+        owner, other = _pairs(self._table, self.entity)
+        chosen = self._given.is_positive
         if self.entity == "user":
             n = len(self)
             positive = past.positive.with_users(owner[chosen], other[chosen], n)
@@ -215,179 +225,92 @@ class Newcomers:
         return Past(past.positive, past.seen.with_pairs(other, items))
 
     def _offered(self, trained: Trained, inputs: Inputs, *, only_new: bool) -> OfferedItems:
-        entity = trained.encoder.entities["item"]
+        """The newcomers, behind the known items unless these are not wanted."""
+        entity, source = trained.encoder.entities["item"], self._given.source
         rows = len(entity) + np.arange(len(self))
-        label = entity.plan.label
         labels = None
+        label = entity.plan.label
         if label is not None:
-            given = self._source.frame.get(label, pd.Series([None] * len(self)))
+            given = source.frame.get(label, pd.Series([None] * len(self)))
             labels = ["" if pd.isna(value) else str(value) for value in given]
         if only_new:
-            return OfferedItems(self.ids, labels, rows, inputs, self._source)
+            return OfferedItems(self.ids, labels, rows, inputs, source)
         known = offered_items(trained)
-        frame = pd.concat([known.source.frame, self._source.frame], ignore_index=True)
+        # One that was known already is offered as what it was found to be now.
+        found_anew = entity.rows_of(source.frame[entity.plan.id], source)
+        kept = np.flatnonzero(~np.isin(known.rows, found_anew))
+        frame = pd.concat([known.source.frame.iloc[kept], source.frame], ignore_index=True)
         return OfferedItems(
-            [*known.ids, *self.ids],
-            None if labels is None else [*(known.labels or []), *labels],
-            np.concatenate([known.rows, rows]),
-            stack(known.inputs, inputs),
+            [*(known.ids[i] for i in kept), *self.ids],
+            None if labels is None else [*((known.labels or [])[i] for i in kept), *labels],
+            np.concatenate([known.rows[kept], rows]),
+            stack(select(known.inputs, torch.from_numpy(kept)), inputs),
             Source(frame, known.source.name, known.source.is_text),
         )
 
-    @property
-    def _knows_spread(self) -> bool:
-        target, loss = self._trained.target, self._trained.loss
+    def _spread(self, table: Table, positions: Tensor, owner: Tensor) -> np.ndarray | None:
+        """`(m,)`: the spread of predicted numbers, by how they change with the row."""
+        target = self._trained.target
         is_number = target.kind in ("regression", "rating") and len(target.columns) == 1
-        return is_number and loss.d_out == 1 and self.posterior is not None
-
-    def _spread(self, table: Table, positions: Tensor, owner: Tensor) -> np.ndarray:
-        """`(m,)`: the spread of predictions, by how they change with the row."""
-        assert self._fold is not None and self.posterior is not None
-        inputs = gather(table, positions)
-        values = self.posterior.mean.float()[owner]
-        _, jacobian = self._fold.slots.jacobian(values, inputs)
-        slope = jacobian[:, 0]
+        if not is_number or self._fold is None or self.posterior is None:
+            return None
+        responses = self._fold.responses(gather(table, positions))
+        raw, jacobian = responses.jacobian(self.posterior.mean[owner])
+        with torch.enable_grad():
+            value = self._fold.loss.decode(raw.requires_grad_(True))["value"]
+            if not value.requires_grad:
+                return None  # a prediction that jumps, such as the likeliest level
+            (by_output,) = torch.autograd.grad(value.sum(), raw)
+        slope = torch.einsum("mk,mkp->mp", by_output, jacobian)
         variance = torch.einsum("mp,mpq,mq->m", slope, self.posterior.covariance[owner], slope)
-        return variance.clamp_min(0).sqrt().numpy() * self._trained.target.scale[0]
+        deviation: np.ndarray = variance.clamp_min(0).sqrt().numpy()
+        return deviation
 
 
-def fold_in(
-    trained: Trained,
-    entity: str,
-    fold: FoldIn | None,
-    events: Source,
-    *,
-    is_positive: np.ndarray,
-    attributes: Source | None = None,
-) -> Newcomers:
+def fold_in(trained: Trained, given: Given, fold: FoldIn | None) -> Newcomers:
     """Give users or items rows by their events, without training anew.
-
-    Whoever has training events already is found anew from these and the given ones together.
 
     Args:
         trained: The model.
-        entity: `user` or `item`.
-        fold: What finds rows; None for a model that has none.
-        events: Their events; without the newcomers' id column they are all of one newcomer.
-        is_positive: `(N,)`: which events count, the others being seen alone.
-        attributes: Attributes by id; those of the entity's table otherwise.
+        given: Who they are and what is known of them.
+        fold: What finds rows of their entity; None for a model that has none.
 
     Raises:
         DataError: A column is missing or of another type than in training.
     """
-    known = trained.encoder.entities[entity]
-    events, shown = _with_ids(trained, entity, events, attributes)
-    source = _newcomers(trained, entity, events, attributes)
-    events, is_positive = _with_past(trained, entity, source, events, is_positive)
-    missing = [name for name in trained.encoder.event_sources if name not in events.frame]
-    if missing:
-        events = Source(events.frame.assign(**dict.fromkeys(missing)), events.name)
-    table = trained.encoder.encode(events, requests={entity: source})
-    counted = torch.from_numpy(np.flatnonzero(is_positive))
-    target = None
-    if trained.target.kind != "implicit":
-        target = encode_target(trained.target, events)
-    n = len(source.frame)
+    entity, n = given.entity, len(given)
+    table = trained.encoder.encode(given.events, requests={entity: given.source})
     posterior = None
     if fold is not None:
-        learnt = Table(
-            {name: rows[counted] for name, rows in table.rows.items()},
-            select(table.events, counted),
-            table.entities,
-            None if target is None else target[counted],
-        )
-        posterior = fold.solve(learnt, torch.arange(1, n + 1))
-    owner = table.rows[entity].numpy().astype(np.int64) - 1
-    other = table.rows[_OTHER[entity]].numpy().astype(np.int64)
-    counts = np.bincount(owner[is_positive], minlength=n)
-    has_attributes = any(plan.table == entity for plan, _ in trained.encoder.columns)
-    without = "attributes" if has_attributes else "average"
+        posterior = fold.solve(_learnt(trained, given, table), n)
+    owner, _ = _pairs(table, entity)
+    counts = np.bincount(owner[given.is_positive], minlength=n)
     if fold is None and not isinstance(trained.model, ReadsHistory):
         counts[:] = 0
-    basis = [f"{c} event{'s' if c != 1 else ''}" if c else without for c in counts]
-    ids = source.frame[known.plan.id].tolist()
-    return Newcomers(
-        trained,
-        entity,
-        source,
-        fold=fold,
-        posterior=posterior,
-        basis=basis,
-        owner=owner,
-        other=other,
-        is_positive=is_positive,
-        shown=ids if shown is None else shown,
+    has_attributes = any(plan.table == entity for plan, _ in trained.encoder.columns)
+    without = "attributes" if has_attributes else "average"
+    basis = [f"{c} event{'s' if c != 1 else ''}" if c else without for c in counts.tolist()]
+    return Newcomers(trained, given, table, basis=basis, fold=fold, posterior=posterior)
+
+
+def _learnt(trained: Trained, given: Given, table: Table) -> Table:
+    """The events that count, with their target."""
+    target = encode_target(trained.target, given.events)
+    if given.is_positive.all():
+        return replace(table, target=target)
+    counted = torch.from_numpy(np.flatnonzero(given.is_positive))
+    return replace(
+        table,
+        rows={name: rows[counted] for name, rows in table.rows.items()},
+        events=select(table.events, counted),
+        target=None if target is None else target[counted],
     )
 
 
-def _with_ids(
-    trained: Trained, entity: str, events: Source, attributes: Source | None
-) -> tuple[Source, list[Any] | None]:
-    """Events with the newcomers' id column; what to show in place of an id made up for it."""
-    known = trained.encoder.entities[entity]
-    column = known.plan.id
-    if column in events.frame.columns:
-        return events, None
-    if attributes is not None and column in attributes.frame.columns:
-        ids = attributes.frame[column].tolist()
-        if len(ids) != 1:
-            raise DataError(
-                f"{events.name}: no column '{column}', which says whose events they are"
-            )
-        return Source(events.frame.assign(**{column: ids[0]}), events.name), None
-    values = known.ids.values
-    made: Any = int(values.max(initial=0)) + 1 if known.ids.kind == "int" else "new"
-    while made in known.ids:
-        made += "'"
-    return Source(events.frame.assign(**{column: made}), events.name), ["new"]
-
-
-def _newcomers(trained: Trained, entity: str, events: Source, attributes: Source | None) -> Source:
-    """One row a newcomer, in the order in which they come: attributes given, or known already."""
-    known = trained.encoder.entities[entity]
-    column, kind = known.plan.id, known.ids.kind
-    met = category_values(events.frame[column], events, kind=kind)
-    ids = pd.unique(met.values[~met.is_missing])
-    if attributes is not None and column in attributes.frame.columns:
-        own = category_values(attributes.frame[column], attributes, kind=kind)
-        ids = pd.unique(np.concatenate([own.values, ids]))
-    frame = pd.DataFrame({column: ids})
-    rows = known.ids.index_of(ids)
-    of_table = known.with_blank_row().frame.iloc[rows].reset_index(drop=True)
-    if attributes is None:
-        return Source(of_table.assign(**{column: ids}), f"new {entity}s", known.is_text)
-    given = attributes.frame
-    if column not in given.columns:
-        if len(given) != len(ids):
-            raise DataError(
-                f"{attributes.name}: no column '{column}', which says whose attributes they are"
-            )
-        given = given.assign(**{column: ids})
-    given = frame.merge(given, on=column, how="left")
-    for name in of_table.columns:
-        if name not in given.columns:
-            given[name] = of_table[name]
-    return Source(given, attributes.name, attributes.is_text)
-
-
-def _with_past(
-    trained: Trained, entity: str, source: Source, events: Source, is_positive: np.ndarray
-) -> tuple[Source, np.ndarray]:
-    """The events behind those that the same users or items had in training, each pair once."""
-    known = trained.encoder.entities[entity]
-    rows = known.rows_of(source.frame[known.plan.id], source)
-    trained_rows = rows[known.index[rows] > 0]
-    if not len(trained_rows) or trained.read_events is None:
-        return events, is_positive
-    past = trained.events
-    own = trained.encoder.encode_ids(past.source)[entity]
-    is_theirs = np.isin(own, trained_rows)
-    before = past.source.frame[is_theirs]
-    frame = pd.concat([before, events.frame], ignore_index=True)
-    positive = np.concatenate([past.is_positive[is_theirs], is_positive])
-    pair = [e.plan.id for name, e in trained.encoder.entities.items() if name in _OTHER]
-    is_last = ~frame.duplicated(pair, keep="last").to_numpy()
-    return Source(frame[is_last].reset_index(drop=True), events.name), positive[is_last]
+def _pairs(table: Table, entity: str) -> tuple[np.ndarray, np.ndarray]:
+    """`(N,)` int64: which newcomer each event is of, and the row of the other side."""
+    owner = table.rows[entity].numpy().astype(np.int64) - 1
+    return owner, table.rows[OTHER[entity]].numpy().astype(np.int64)
 
 
 def _of_newcomers(table: Table, entity: str, inputs: Inputs, positions: Tensor) -> Table:

@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 from tabcf.contracts.inputs import Inputs, Query
 from tabcf.contracts.model import FactoredScorer
 from tabcf.data.batches import join, select, to_device
+from tabcf.recommend.fold_in.rows import Rows
 from tabcf.recommend.fold_in.rules import Rule
-from tabcf.recommend.fold_in.slots import Slots
 from tabcf.recommend.fold_in.solver import Curvature
 
 __all__ = ["N_OTHERS", "Choices", "FactoredPairs", "SampledPairs"]
@@ -73,11 +73,10 @@ class FactoredPairs:
     zeros but for one.
     """
 
-    def __init__(self, slots: Slots, choices: Choices, rule: Rule) -> None:
-        assert isinstance(slots.model, FactoredScorer)
-        self._slots, self._choices, self._rule = slots, choices, rule
-        self._vectors = self._of_others(slots.model)
-        self._at_zero, self._per_number = self._linear(slots.model)
+    def __init__(self, rows: Rows, choices: Choices, rule: Rule) -> None:
+        self._rows, self._choices, self._rule = rows, choices, rule
+        self._vectors = self._of_others()
+        self._at_zero, self._per_number = self._linear()
         self._is_chosen = [choices.chosen_by(j) for j in range(len(choices))]
 
     def judged(self, values: Tensor, given: FactoredPairs) -> float:
@@ -110,22 +109,24 @@ class FactoredPairs:
         return torch.where(is_chosen, 1.0, self._choices.share).double()
 
     @torch.no_grad()
-    def _of_others(self, model: FactoredScorer) -> Tensor:
-        choices, device = self._choices, self._slots.device
+    def _of_others(self) -> Tensor:
+        choices, device, model = self._choices, self._rows.device, self._rows.trained.model
+        assert isinstance(model, FactoredScorer)
         if choices.side == "user":
             return model.item_factors(to_device(choices.others, device)).cpu()
         return model.query_factors(choices.query(choices.others, device)).cpu()
 
     @torch.no_grad()
-    def _linear(self, model: FactoredScorer) -> tuple[Tensor, Tensor]:
+    def _linear(self) -> tuple[Tensor, Tensor]:
         """`(n, E)` the newcomers' vectors for rows of zeros, `(n, P, E)` by number of the row."""
-        choices, device, width = self._choices, self._slots.device, self._slots.width
+        choices, device, width = self._choices, self._rows.device, self._rows.width
         rows = torch.cat([torch.zeros(1, width), torch.eye(width)])
-        at_once = max(len(self._slots) // (width + 1), 1)
+        at_once = max(self._rows.n_slots // (width + 1), 1)
         found = []
         for numbers in torch.arange(len(choices)).split(at_once):
             own = select(choices.own, numbers.repeat_interleave(width + 1))
-            with self._slots.holding(rows.repeat(len(numbers), 1)) as index:
+            with self._rows.holding(rows.repeat(len(numbers), 1)) as (model, index):
+                assert isinstance(model, FactoredScorer)
                 x_cat = own.x_cat.clone()
                 x_cat[:, 0] = index.to(x_cat)
                 own = own._replace(x_cat=x_cat)
@@ -133,7 +134,7 @@ class FactoredPairs:
                     vectors = model.query_factors(choices.query(own, device))
                 else:
                     vectors = model.item_factors(to_device(own, device))
-            found.append(vectors.double().cpu().view(len(numbers), width + 1, -1))
+            found.append(vectors.cpu().double().view(len(numbers), width + 1, -1))
         vectors = torch.cat(found)
         return vectors[:, 0], vectors[:, 1:] - vectors[:, :1]
 
@@ -141,8 +142,8 @@ class FactoredPairs:
 class SampledPairs:
     """Newcomers of any model: those whom they chose and a sample of the others, pair by pair."""
 
-    def __init__(self, slots: Slots, choices: Choices, rule: Rule, rng: Generator) -> None:
-        self._slots, self._rule = slots, rule
+    def __init__(self, rows: Rows, choices: Choices, rule: Rule, rng: Generator) -> None:
+        self._rule = rule
         owners, others, marks, shares = [], [], [], []
         for j in range(len(choices)):
             is_chosen = choices.chosen_by(j)
@@ -161,10 +162,10 @@ class SampledPairs:
         other = select(choices.others, torch.cat(others))
         blank = select(choices.blank, torch.zeros(len(self._owner), dtype=torch.int64))
         first, second = (own, other) if choices.side == "user" else (other, own)
-        self._inputs = join(first, second, blank)
+        self._responses = rows.responses(join(first, second, blank))
 
     def judged(self, values: Tensor, given: SampledPairs) -> float:
-        raw = self._slots.outputs(values.float()[self._owner], self._inputs)
+        raw = self._responses.outputs(values[self._owner])
         gains = []
         for j, scores in enumerate(raw[:, 0].split([len(other) for other in self._others])):
             had = given._others[j][given._is_chosen[j]]
@@ -176,9 +177,9 @@ class SampledPairs:
         n, width = values.shape
         value, gradient = values.new_zeros(n), torch.zeros_like(values)
         hessian = values.new_zeros(n, width, width)
-        raw, jacobian = self._slots.jacobian(values.float()[self._owner], self._inputs)
+        raw, jacobian = self._responses.jacobian(values[self._owner])
         sizes = [len(other) for other in self._others]
-        scores = raw[:, 0].double().split(sizes)
+        scores = raw[:, 0].split(sizes)
         slopes = jacobian[:, 0].split(sizes)
         for j in range(n):
             by_row = slopes[j]

@@ -6,12 +6,12 @@ K outputs of the model, P numbers of a row.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tabcf.contracts.inputs import Inputs
 from tabcf.losses.loss import Loss
-from tabcf.recommend.fold_in.slots import Slots
+from tabcf.recommend.fold_in.rows import Responses
 from tabcf.recommend.fold_in.solver import Curvature
 
 __all__ = ["Pointwise", "padded_places"]
@@ -21,10 +21,9 @@ class Pointwise:
     """Losses of single events: ratings, classes, yes or no.
 
     Args:
-        slots: The model.
-        loss: A pointwise loss; its value is minus a log-likelihood times `noise`.
-        inputs: M events.
-        target: Their encoded target.
+        responses: How the outputs for M events hang on their rows.
+        loss: A pointwise loss in float64; its value is minus a log-likelihood times `noise`.
+        target: The events' encoded target.
         weight: `(M,)` or None.
         owner: `(M,)` int64: which of the n rows an event is of.
         n: How many rows.
@@ -34,9 +33,8 @@ class Pointwise:
 
     def __init__(
         self,
-        slots: Slots,
+        responses: Responses,
         loss: Loss,
-        inputs: Inputs,
         target: Tensor,
         weight: Tensor | None,
         owner: Tensor,
@@ -44,33 +42,43 @@ class Pointwise:
         *,
         noise: float = 1.0,
     ) -> None:
-        self._slots = slots
+        self._responses = responses
         self._loss = loss
-        self._inputs = inputs
         self._target = target.double() if target.is_floating_point() else target
-        self._weight = weight
+        self._weight = None if weight is None else weight.double()
         self._owner = owner
         self._n = n
         self._place = padded_places(owner, n)
         self._noise = noise
 
     def judged(self, values: Tensor, given: Pointwise) -> float:
-        raw = self._slots.outputs(values.float()[self._owner], self._inputs)
-        return float(self._loss(raw.double(), self._target, self._weight))
+        raw = self._responses.outputs(values[self._owner])
+        return float(self._loss(raw, self._target, self._weight))
+
+    def scale(self, values: Tensor) -> float:
+        """The noise that makes the events likeliest, given the rows; for losses of numbers.
+
+        A density `exp(-f(e) / s) / s^(T/q)` of T errors e, f growing as their power q, is highest
+        at `s = q · mean f / T`, and `q · f = Σ f'(e) · e`: twice the variance for the squared
+        error, the mean distance for the absolute one.
+        """
+        raw = self._responses.outputs(values[self._owner])
+        _, slope, _ = self._by_output(raw)
+        errors = raw - self._target.view_as(raw)
+        return max(float((slope * errors).mean()), 1e-12)
 
     def curvature(self, values: Tensor) -> Curvature:
-        m = len(self._owner)
-        if not m:
+        if not len(self._owner):
             return Curvature(
                 values.new_zeros(self._n),
                 torch.zeros_like(values),
                 values.new_zeros(self._n, values.shape[1], values.shape[1]),
             )
-        raw, jacobian = self._slots.jacobian(values.float()[self._owner], self._inputs)
+        raw, jacobian = self._responses.jacobian(values[self._owner])
         loss, gradient, hessian = self._by_output(raw)
-        slopes = torch.einsum("mk,mkp->mp", gradient, jacobian)
+        slopes = (gradient.unsqueeze(1) @ jacobian).squeeze(1)
         # hessian = root rootᵀ, so that JᵀHJ = (rootᵀJ)ᵀ(rootᵀJ).
-        halves = torch.einsum("mkj,mkp->mjp", _root(hessian), jacobian).flatten(1)
+        halves = (_root(hessian).mT @ jacobian).flatten(1)
         padded = torch.cat([halves, halves.new_zeros(1, halves.shape[1])])[self._place]
         padded = padded.view(self._n, -1, values.shape[1])
         zeros = values.new_zeros(self._n)
@@ -80,13 +88,14 @@ class Pointwise:
             (padded.transpose(1, 2) @ padded) / self._noise,
         )
 
+    @torch.enable_grad()
     def _by_output(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses `(M,)`, their slopes `(M, K)` and curvatures `(M, K, K)` by the outputs.
 
         The loss gives a weighted mean L; the derivative of `L Σ w` by a weight w is that event's
         own loss.
         """
-        raw = raw.double().requires_grad_(True)
+        raw = raw.detach().requires_grad_(True)
         weight = self._weights(raw).requires_grad_(True)
         total = self._loss(raw, self._target, weight) * weight.sum()
         slope, each = torch.autograd.grad(total, [raw, weight], create_graph=True)
@@ -98,14 +107,15 @@ class Pointwise:
             rows.append(row)
         hessian, slope = torch.stack(rows, 1), slope.detach()
         if not hessian.any():
-            # An absolute error has no curvature; the slopes' own squares stand in for it.
-            hessian = slope.unsqueeze(2) * slope.unsqueeze(1)
+            # An absolute error has no curvature; the squared slope of the log-likelihood, whose
+            # expectation is the Fisher information, stands in for it.
+            hessian = slope.unsqueeze(2) * slope.unsqueeze(1) / self._noise
         return (each * weight).detach(), slope, hessian
 
     def _weights(self, raw: Tensor) -> Tensor:
         if self._weight is None:
             return raw.new_ones(len(raw))
-        return self._weight.to(raw).clone()
+        return self._weight.clone()
 
 
 def padded_places(owner: Tensor, n: int) -> Tensor:
@@ -116,13 +126,13 @@ def padded_places(owner: Tensor, n: int) -> Tensor:
         tensor([[1, 3],
                 [0, 2]])
     """
-    order = torch.argsort(owner, stable=True)
-    counts = torch.bincount(owner, minlength=n)
-    starts = counts.cumsum(0) - counts
-    places = torch.full((n, int(counts.max()) if len(owner) else 0), len(owner))
-    sorted_owner = owner[order]
-    places[sorted_owner, torch.arange(len(owner)) - starts[sorted_owner]] = order
-    return places
+    of = owner.numpy()
+    order = np.argsort(of, kind="stable")
+    counts = np.bincount(of, minlength=n)
+    starts = np.cumsum(counts) - counts
+    places = np.full((n, int(counts.max(initial=0))), len(of))
+    places[of[order], np.arange(len(of)) - starts[of[order]]] = order
+    return torch.from_numpy(places)
 
 
 def _root(hessian: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from tabcf.contracts.model import FactoredScorer, ItemScorer
 from tabcf.data.batches import select, to_device
 from tabcf.losses.whole_matrix import ImplicitMSE
 from tabcf.nn.scoring import score_by_pairs
+from tabcf.recommend.fold_in.given import OTHER
 from tabcf.recommend.fold_in.pairs import Choices, FactoredPairs, SampledPairs
+from tabcf.recommend.fold_in.rows import Rows
 from tabcf.recommend.fold_in.rules import Rule, ShareOfUsers, Shares, Squares
-from tabcf.recommend.fold_in.slots import Slots
 from tabcf.recommend.fold_in.solver import Likelihood
-from tabcf.recommend.trained import Trained
 
 __all__ = ["Ranking"]
 
@@ -32,22 +32,23 @@ class Ranking:
     catalogue, which losses of sampled items estimate; a loss of the whole matrix is kept.
 
     Args:
-        trained: The model.
-        side: What the newcomers are.
+        rows: The newcomers' entity, with its model.
     """
 
-    def __init__(self, trained: Trained, side: str) -> None:
-        self._trained = trained
-        self._side = side
-        entities = trained.encoder.entities
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._trained = rows.trained
+        self._side = rows.entity
+        entities = self._trained.encoder.entities
         self._items = entities["item"].row_of_index[1:]
         self._users = entities["user"].row_of_index[1:]
+        # By user row; NaN where it was not asked for yet.
+        self._log_totals = torch.full((len(entities["user"]),), torch.nan, dtype=torch.float64)
 
-    def likelihood(self, slots: Slots, own: Inputs, owner: Tensor, other: Tensor) -> Likelihood:
+    def likelihood(self, own: Inputs, owner: Tensor, other: Tensor) -> Likelihood:
         """What newcomers' choices say of their rows.
 
         Args:
-            slots: The model with spare rows.
             own: The newcomers' own columns.
             owner: `(M,)` int64: whose choice it is.
             other: `(M,)` int64: the row of the item, or user; those without training do not count.
@@ -57,23 +58,22 @@ class Ranking:
         place[rows] = np.arange(len(rows))
         chosen = torch.from_numpy(place)[other]
         is_trained = chosen >= 0
-        tables, encoder = self._trained.encoder.tables, self._trained.encoder
-        other_side = "item" if self._side == "user" else "user"
+        encoder = self._trained.encoder
         choices = Choices(
             self._side,
             own,
-            select(tables[other_side].inputs, torch.from_numpy(rows)),
+            select(encoder.tables[OTHER[self._side]].inputs, torch.from_numpy(rows)),
             share,
             owner[is_trained],
             chosen[is_trained],
             encoder.events_with({}, np.zeros(1, dtype=np.int32)),
         )
-        rule = self._rule(choices, rows, slots.device)
-        model = slots.model
+        rule = self._rule(choices, torch.from_numpy(rows))
+        model = self._trained.model
         if isinstance(model, FactoredScorer) and model.is_linear:
-            return FactoredPairs(slots, choices, rule)
+            return FactoredPairs(self._rows, choices, rule)
         rng = Generator().manual_seed(self._trained.seed)
-        return SampledPairs(slots, choices, rule, rng)
+        return SampledPairs(self._rows, choices, rule, rng)
 
     def _sampled(self, chosen: Tensor) -> tuple[np.ndarray, float]:
         """Rows of the other side, and how many each stands for: all, or a sample of many."""
@@ -84,25 +84,27 @@ class Ranking:
         drawn = rng.choice(rows, _MOST_OTHERS, replace=False)
         return np.union1d(drawn, np.intersect1d(chosen.numpy(), rows)), len(rows) / len(drawn)
 
-    def _rule(self, choices: Choices, rows: np.ndarray, device: torch.device) -> Rule:
+    def _rule(self, choices: Choices, rows: Tensor) -> Rule:
         loss = self._trained.loss
         if isinstance(loss, ImplicitMSE):
             return Squares(loss.unobserved_weight)
         if choices.side == "user":
             return Shares()
         assert self._trained.past is not None
-        items = select(self._trained.encoder.tables["item"].inputs, torch.from_numpy(self._items))
-        bounds = self._trained.past.positive.bounds
-        n_chosen = torch.from_numpy(np.diff(bounds)[rows]).double()
-        totals = [
-            _log_totals(
-                self._trained.model,
-                choices.query(select(choices.others, part), device),
-                to_device(items, device),
-            )
-            for part in torch.arange(choices.n_others).split(_USERS_AT_ONCE)
-        ]
-        return ShareOfUsers(torch.cat(totals), n_chosen)
+        n_chosen = torch.from_numpy(np.diff(self._trained.past.positive.bounds))[rows].double()
+        return ShareOfUsers(self._totals(choices, rows), n_chosen)
+
+    def _totals(self, choices: Choices, rows: Tensor) -> Tensor:
+        """`(O,)`: the log of the sum over trained items of exp(score), for each of the users."""
+        device = self._rows.device
+        places = torch.nonzero(self._log_totals[rows].isnan()).squeeze(1)
+        if len(places):
+            items = self._trained.encoder.tables["item"].inputs
+            items = to_device(select(items, torch.from_numpy(self._items)), device)
+            for part in places.split(_USERS_AT_ONCE):
+                query = choices.query(select(choices.others, part), device)
+                self._log_totals[rows[part]] = _log_totals(self._trained.model, query, items)
+        return self._log_totals[rows]
 
 
 @torch.no_grad()
@@ -112,4 +114,4 @@ def _log_totals(model: nn.Module, query: Query, items: Inputs) -> Tensor:
         raw = model.score_items(query, items)
     else:
         raw = score_by_pairs(model, query, items)
-    return raw[:, :, 0].double().logsumexp(1).cpu()
+    return raw[:, :, 0].cpu().double().logsumexp(1)

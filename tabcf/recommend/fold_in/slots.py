@@ -23,10 +23,10 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """Spare rows, called slots, behind an entity's trained ones.
+    """Spare rows, called slots, in a copy of a trained model.
 
-    A row is all that the model holds of one value of the column: its vector, then its bias, as
-    `column_rows` lists them. The trained model itself is never touched.
+    For items they lie behind the trained rows, since a list may hold both; for users they take
+    their place, since nobody asks for one user beside another.
 
     Args:
         trained: Its model says which rows belong to a column.
@@ -36,17 +36,22 @@ class Slots:
     Attributes:
         model: The copy of the model that has the slots.
         column: The position of the entity's ids in `x_cat`.
-        first: The index of the first slot, which is the number of the entity's own rows.
-        device: Where the model is.
-        lock: Held while slots are in use, since all callers share them.
+        first: The index of the first slot.
+
+    Raises:
+        RunError: The model cannot be copied with another number of rows.
     """
 
     def __init__(self, trained: Trained, entity: str, n: int) -> None:
         self.column = column_of(trained, entity)
-        self.first = trained.encoder.layout.categorical[self.column].cardinality
-        self.model = grown_model(trained, {self.column: n})
-        self.lock = threading.Lock()
-        self.device = trained.device
+        is_alone = entity == "user"
+        cardinality = trained.encoder.layout.categorical[self.column].cardinality
+        self.first = 1 if is_alone else cardinality
+        emptied = frozenset({self.column} if is_alone else ())
+        self.model = grown_model(trained, {self.column: n}, emptied=emptied)
+        self._device = trained.device
+        # All callers share the slots.
+        self._lock = threading.Lock()
         assert isinstance(self.model, ColumnRows)
         self._parts = [(p, rows.start) for p, rows in self.model.column_rows(self.column)]
         self._widths = [math.prod(parameter.shape[1:]) for parameter, _ in self._parts]
@@ -59,29 +64,14 @@ class Slots:
     def __len__(self) -> int:
         return self._n
 
-    @property
-    def width(self) -> int:
-        """P."""
-        return sum(self._widths)
-
-    @torch.no_grad()
-    def trained_rows(self) -> Tensor:
-        """`(first, P)` float64: the entity's own rows, that of the unknown value first."""
-        parts = [p[start : start + self.first].flatten(1) for p, start in self._flat()]
-        return torch.cat(parts, 1).double().cpu()
-
-    @torch.no_grad()
-    def write(self, values: Tensor) -> None:
-        """Put `(m, P)` rows into the first m slots."""
-        for (parameter, start), own in zip(self._parts, values.split(self._widths, 1), strict=True):
-            place = parameter[start + self.first : start + self.first + len(values)]
-            place.copy_(own.reshape(place.shape))
-
     @contextmanager
     def holding(self, values: Tensor) -> Iterator[Tensor]:
-        """Hold rows in the slots for the block; gives their indices, `(m,)` int32."""
-        with self.lock:
-            self.write(values)
+        """Hold `(m, P)` rows in the slots for the block; gives their indices, `(m,)` int32.
+
+        Nobody else gets at the slots meanwhile, this thread included.
+        """
+        with self._lock:
+            self._write(values)
             yield torch.arange(self.first, self.first + len(values), dtype=torch.int32)
 
     def jacobian(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -96,11 +86,11 @@ class Slots:
             inputs: M events; what they hold in the entity's column does not matter.
 
         Returns:
-            `(M, K)` float32 outputs without gradient, `(M, K, P)` float64 derivatives.
+            `(M, K)` outputs without gradient and `(M, K, P)` derivatives, float64.
         """
         raws, derivatives = [], []
         for rows, part in self._blocks(inputs):
-            with self.holding(values[rows]) as index:
+            with self.holding(values[rows]) as index, torch.enable_grad():
                 raw = self._forward(part, index)
                 by_output = []
                 for k in range(raw.shape[1]):
@@ -111,25 +101,32 @@ class Slots:
                         allow_unused=True,
                     )
                     by_output.append(self._of_slots(gradients, len(rows)))
-            raws.append(raw.detach().cpu())
+            raws.append(raw.detach().cpu().double())
             derivatives.append(torch.stack(by_output, 1))
         return torch.cat(raws), torch.cat(derivatives)
 
     @torch.no_grad()
     def outputs(self, values: Tensor, inputs: Inputs) -> Tensor:
-        """`(M, K)` float32: the outputs alone."""
+        """`(M, K)` float64: the outputs alone."""
         raws = []
         for rows, part in self._blocks(inputs):
             with self.holding(values[rows]) as index:
-                raws.append(self._forward(part, index).cpu())
+                raws.append(self._forward(part, index).cpu().double())
         return torch.cat(raws)
+
+    @torch.no_grad()
+    def _write(self, values: Tensor) -> None:
+        """Put `(m, P)` rows into the first m slots."""
+        for (parameter, start), own in zip(self._parts, values.split(self._widths, 1), strict=True):
+            place = parameter[start + self.first : start + self.first + len(values)]
+            place.copy_(own.reshape(place.shape))
 
     def _blocks(self, inputs: Inputs) -> Iterator[tuple[Tensor, Inputs]]:
         """As many events at a time as there are slots."""
         m = len(inputs.x_cat)
         for rows in torch.arange(m).split(self._n):
             part = inputs if m <= self._n else select(inputs, rows)
-            yield rows, to_device(part, self.device)
+            yield rows, to_device(part, self._device)
 
     def _forward(self, inputs: Inputs, index: Tensor) -> Tensor:
         x_cat = inputs.x_cat.clone()
@@ -145,8 +142,5 @@ class Slots:
                 parts.append(torch.zeros(m, width, dtype=torch.float64))
                 continue
             first = start + self.first
-            parts.append(gradient[first : first + m].reshape(m, width).double().cpu())
+            parts.append(gradient[first : first + m].reshape(m, width).cpu().double())
         return torch.cat(parts, 1)
-
-    def _flat(self) -> list[tuple[Tensor, int]]:
-        return [(p.reshape(len(p), -1), start) for p, start in self._parts]

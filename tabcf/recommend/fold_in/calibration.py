@@ -1,0 +1,158 @@
+"""How strongly what trained rows are like holds, and how noisy events are, as trained rows say.
+
+Dimension letters: P numbers of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from tabcf.contracts.table import Table
+from tabcf.data.targets import encode_target
+from tabcf.losses.blend import Sum
+from tabcf.losses.loss import Loss
+from tabcf.losses.regression import NumberLoss
+from tabcf.recommend.fold_in.pointwise import Pointwise
+from tabcf.recommend.fold_in.solver import Likelihood, Prior, solve
+from tabcf.recommend.trained import Trained
+
+__all__ = ["Calibration"]
+
+# Trained rows that are tried, and events of each at most; with fewer rows nothing can be chosen.
+_N_TRIED, _MOST_EVENTS, _FEWEST = 100, 40, 5
+# New ones come with few events and with many: these are given in turn.
+_GIVEN = (1, 2, 5, 10, 20)
+_STRENGTHS = (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+# Training events whose noise is measured where there are too few rows to try.
+_MOST_MEASURED = 10_000
+
+
+class Calibration:
+    """Finds some trained rows again from half of their events and judges by the other half.
+
+    Args:
+        trained: The model with its training events.
+        entity: Whose rows.
+        loss: Its loss in float64.
+        likelihood: What some events of a table say of some rows: the table, the rows in its
+            entity, the events, the place of each event's owner among the rows, and the noise.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        entity: str,
+        loss: Loss,
+        likelihood: Callable[[Table, Tensor, Tensor, Tensor, float], Likelihood],
+    ) -> None:
+        self._trained = trained
+        self._entity = entity
+        self._has_scale = _has_scale(loss)
+        self._likelihood = likelihood
+
+    def of(self, shape: Prior, values: Tensor) -> tuple[float, float]:
+        """The factor of the prior's precision, and what losses are divided by.
+
+        Args:
+            shape: What rows are like, up to that factor.
+            values: `(n, P)` the trained rows, that of the unknown value first.
+        """
+        sample = self._sample()
+        if sample is None:
+            return 1.0, self._noise_of_training(values) if self._has_scale else 1.0
+        rows, at = sample.rows, shape.mean.repeat(len(sample.rows), 1)
+
+        def said_by(events: Tensor, noise: float = 1.0) -> Likelihood:
+            places = _numbered(sample.table.rows[self._entity][events].long(), rows)
+            return self._likelihood(sample.table, rows, events, places, noise)
+
+        held = said_by(sample.held)
+        noise = held.scale(at) if isinstance(held, Pointwise) and self._has_scale else 1.0
+        given = said_by(sample.given, noise)
+        best, lowest, found = 1.0, float("inf"), at
+        for strength in _STRENGTHS:
+            prior = Prior(shape.mean, shape.precision * strength)
+            at = solve(given, prior, at, with_covariance=False).mean
+            loss = held.judged(at, given)
+            if loss < lowest:
+                best, lowest, found = strength, loss, at
+        if not isinstance(held, Pointwise) or not self._has_scale:
+            return best, 1.0
+        # The rows depend on strength times noise; the noise alone is the spread that remains.
+        remaining = held.scale(found)
+        return best * noise / remaining, remaining
+
+    def _noise_of_training(self, values: Tensor) -> float:
+        """How far training events are from what the model says of them."""
+        trained = self._trained
+        n = int(trained.events.is_positive.sum())
+        rng = Generator().manual_seed(trained.seed)
+        table = self._encoded(torch.randperm(n, generator=rng)[:_MOST_MEASURED].numpy())
+        index = table.entities[self._entity].index[table.rows[self._entity].long()].long()
+        chosen, places = index.unique(return_inverse=True)
+        said = self._likelihood(table, chosen, torch.arange(len(table)), places, 1.0)
+        assert isinstance(said, Pointwise)
+        return said.scale(values[chosen])
+
+    def _sample(self) -> _Sample | None:
+        """Events of some trained rows, a half to find them by and a half to judge them by."""
+        trained, n_rows = self._trained, len(self._trained.encoder.entities[self._entity])
+        rows = trained.event_rows[self._entity][trained.events.is_positive]
+        rng = Generator().manual_seed(trained.seed)
+        order = torch.randperm(len(rows), generator=rng).numpy()
+        counts = np.bincount(rows, minlength=n_rows)
+        counts[0] = 0
+        fitting = np.flatnonzero(counts >= 4)
+        if len(fitting) < _FEWEST:
+            return None
+        drawn = torch.randperm(len(fitting), generator=rng).numpy()[:_N_TRIED]
+        chosen = np.sort(fitting[drawn])
+        number = np.full(n_rows, -1)
+        number[chosen] = np.arange(len(chosen))
+        order = order[number[rows[order]] >= 0]
+        order = order[np.argsort(number[rows[order]], kind="stable")]
+        own = number[rows[order]]
+        place = np.arange(len(own)) - np.searchsorted(own, own)
+        order, own, place = (a[place < _MOST_EVENTS] for a in (order, own, place))
+        n_given = np.resize(_GIVEN, len(chosen))[own]
+        is_given = torch.from_numpy(place < np.minimum(n_given, counts[chosen][own] // 2))
+        return _Sample(
+            self._encoded(order),
+            torch.from_numpy(chosen),
+            torch.nonzero(is_given).squeeze(1),
+            torch.nonzero(~is_given).squeeze(1),
+        )
+
+    def _encoded(self, places: np.ndarray) -> Table:
+        """Some of the training events that were learnt from, as numbers."""
+        trained, events = self._trained, self._trained.events.learnable()
+        source = replace(events, frame=events.frame.iloc[places].reset_index(drop=True))
+        return replace(trained.encoder.encode(source), target=encode_target(trained.target, source))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Events of some trained rows, and the places of the given and of the held ones."""
+
+    table: Table
+    rows: Tensor
+    given: Tensor
+    held: Tensor
+
+
+def _numbered(rows: Tensor, chosen: Tensor) -> Tensor:
+    """The place of each row among the chosen ones, which are all different; all must be there."""
+    order = torch.argsort(chosen)
+    return order[torch.searchsorted(chosen[order], rows)]
+
+
+def _has_scale(loss: Loss) -> bool:
+    """Whether a loss is a log-likelihood but for a scale: one of numbers, or a sum of such."""
+    if isinstance(loss, Sum):
+        return all(isinstance(part, NumberLoss) for part in loss.parts)
+    return isinstance(loss, NumberLoss)

@@ -1,0 +1,144 @@
+"""One entity's rows of a model: those that it has, and what its outputs are with others.
+
+Dimension letters: M events, K outputs of the model, P numbers of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tabcf.contracts.inputs import Inputs
+from tabcf.contracts.model import ColumnRows, LinearRows
+from tabcf.data.batches import to_device
+from tabcf.errors import RunError
+from tabcf.recommend.fold_in.slots import Slots
+from tabcf.recommend.trained import Trained, column_of
+
+__all__ = ["Responses", "Rows"]
+
+
+class Responses(Protocol):
+    """How a model's outputs for M events hang on the row that each event uses.
+
+    Both take rows `(M, P)` and give float64 on the CPU, without gradient.
+    """
+
+    def outputs(self, values: Tensor) -> Tensor:
+        """`(M, K)`."""
+
+    def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs `(M, K)` and their derivatives by the rows, `(M, K, P)`."""
+
+
+class Rows:
+    """An entity's rows of a trained model, which itself is never touched.
+
+    A row is all that the model holds of one value of the column: its vector, then its bias, as
+    `column_rows` lists them.
+
+    Args:
+        trained: The model.
+        entity: Whose rows.
+        n_slots: Events that a model is asked of at a time where it has to be run for them.
+
+    Raises:
+        RunError: The model does not say which rows are a column's, or the run has no such entity.
+    """
+
+    def __init__(self, trained: Trained, entity: str, *, n_slots: int) -> None:
+        if not isinstance(trained.model, ColumnRows):
+            raise RunError(
+                f"{type(trained.model).__name__} cannot take new {entity}s: it does not say which "
+                "rows are a column's (`column_rows`)"
+            )
+        self.trained = trained
+        self.entity = entity
+        self.column = column_of(trained, entity)
+        self.n_slots = n_slots
+        parts = [p.detach()[rows] for p, rows in trained.model.column_rows(self.column)]
+        self._widths = [part.flatten(1).shape[1] for part in parts]
+        self.n_trained = len(parts[0])
+
+    @property
+    def width(self) -> int:
+        """P."""
+        return sum(self._widths)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.trained.device
+
+    def table(self) -> Tensor:
+        """`(n, P)` float64: the rows that the model has, that of the unknown value first."""
+        model = self.trained.model
+        assert isinstance(model, ColumnRows)
+        parts = [p.detach()[rows].flatten(1) for p, rows in model.column_rows(self.column)]
+        return torch.cat([part.cpu().double() for part in parts], 1)
+
+    def responses(self, inputs: Inputs) -> Responses:
+        """How the outputs for some events hang on their rows.
+
+        Args:
+            inputs: M events; what they hold in the entity's column does not matter.
+        """
+        if isinstance(self.trained.model, LinearRows):
+            return _Linear(self.trained.model, self.column, to_device(inputs, self.device))
+        return _InSlots(self.slots, inputs)
+
+    @contextmanager
+    def holding(self, values: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        """A model that has the given rows `(n, P)` for the block, and their indices `(n,)`."""
+        slots = self.slots
+        if len(values) > len(slots):
+            slots = Slots(self.trained, self.entity, len(values))
+        with slots.holding(values) as index:
+            yield slots.model, index
+
+    @cached_property
+    def slots(self) -> Slots:
+        """A copy of the model with spare rows; made when it is first needed."""
+        return Slots(self.trained, self.entity, self.n_slots)
+
+
+class _Linear:
+    """By a model that is asked once: `outputs(rest + slope · row)`."""
+
+    def __init__(self, model: LinearRows, column: int, inputs: Inputs) -> None:
+        with torch.no_grad():
+            slope, rest = model.row_terms(column, inputs.x_cat, inputs.x_cont, inputs.x_sets)
+        self._model = model
+        self._slope, self._rest = slope.cpu().double(), rest.cpu().double()
+
+    @torch.no_grad()
+    def outputs(self, values: Tensor) -> Tensor:
+        return self._model.outputs(self._products(values))
+
+    def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            products = self._products(values).requires_grad_(True)
+            raw = self._model.outputs(products)
+            (by_product,) = torch.autograd.grad(raw.sum(), products)
+        return raw.detach(), (by_product * self._slope).unsqueeze(1)
+
+    def _products(self, values: Tensor) -> Tensor:
+        return self._rest + (self._slope * values).sum(1, keepdim=True)
+
+
+class _InSlots:
+    """By a model that is run with the rows in its slots, and back."""
+
+    def __init__(self, slots: Slots, inputs: Inputs) -> None:
+        self._slots, self._inputs = slots, inputs
+
+    def outputs(self, values: Tensor) -> Tensor:
+        return self._slots.outputs(values, self._inputs)
+
+    def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        return self._slots.jacobian(values, self._inputs)
