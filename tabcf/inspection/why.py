@@ -254,11 +254,11 @@ def _with_other_rows(
         {**table.entities, "user": EntityTable(own)},
         None if target is None else target[positions],
     )
-    found = fold.solve(copied, torch.arange(1, n + 2))
+    found = fold.solve(copied, n + 1)
     _, item, event = sides
     repeated = torch.zeros(n + 1, dtype=torch.int64)
     users = select(sides[0], repeated)
-    with fold.holding(found.mean.float()) as (model, index), torch.inference_mode():
+    with fold.holding(found.mean) as (model, index), torch.inference_mode():
         x_cat = users.x_cat.clone()
         x_cat[:, 0] = index
         pairs = join(users._replace(x_cat=x_cat), select(item, repeated), select(event, repeated))
