@@ -14,9 +14,6 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.table import Table
 from tabcf.data.targets import encode_target
-from tabcf.losses.blend import Sum
-from tabcf.losses.loss import Loss
-from tabcf.losses.regression import NumberLoss
 from tabcf.recommend.fold_in.pointwise import Pointwise
 from tabcf.recommend.fold_in.solver import Likelihood, Prior, solve
 from tabcf.recommend.trained import Trained
@@ -38,7 +35,6 @@ class Calibration:
     Args:
         trained: The model with its training events.
         entity: Whose rows.
-        loss: Its loss in float64.
         likelihood: What some events of a table say of some rows: the table, the rows in its
             entity, the events, the place of each event's owner among the rows, and the noise.
     """
@@ -47,12 +43,10 @@ class Calibration:
         self,
         trained: Trained,
         entity: str,
-        loss: Loss,
         likelihood: Callable[[Table, Tensor, Tensor, Tensor, float], Likelihood],
     ) -> None:
         self._trained = trained
         self._entity = entity
-        self._has_scale = _has_scale(loss)
         self._likelihood = likelihood
 
     def of(self, shape: Prior, values: Tensor) -> tuple[float, float]:
@@ -64,7 +58,7 @@ class Calibration:
         """
         sample = self._sample()
         if sample is None:
-            return 1.0, self._noise_of_training(values) if self._has_scale else 1.0
+            return 1.0, self._noise_of_training(values)
         rows, at = sample.rows, shape.mean.repeat(len(sample.rows), 1)
 
         def said_by(events: Tensor, noise: float = 1.0) -> Likelihood:
@@ -72,7 +66,7 @@ class Calibration:
             return self._likelihood(sample.table, rows, events, places, noise)
 
         held = said_by(sample.held)
-        noise = held.scale(at) if isinstance(held, Pointwise) and self._has_scale else 1.0
+        noise = _scale(held, at)
         given = said_by(sample.given, noise)
         best, lowest, found = 1.0, float("inf"), at
         for strength in _STRENGTHS:
@@ -81,10 +75,8 @@ class Calibration:
             loss = held.judged(at, given)
             if loss < lowest:
                 best, lowest, found = strength, loss, at
-        if not isinstance(held, Pointwise) or not self._has_scale:
-            return best, 1.0
         # The rows depend on strength times noise; the noise alone is the spread that remains.
-        remaining = held.scale(found)
+        remaining = _scale(held, found)
         return best * noise / remaining, remaining
 
     def _noise_of_training(self, values: Tensor) -> float:
@@ -96,8 +88,7 @@ class Calibration:
         index = table.entities[self._entity].index[table.rows[self._entity].long()].long()
         chosen, places = index.unique(return_inverse=True)
         said = self._likelihood(table, chosen, torch.arange(len(table)), places, 1.0)
-        assert isinstance(said, Pointwise)
-        return said.scale(values[chosen])
+        return _scale(said, values[chosen])
 
     def _sample(self) -> _Sample | None:
         """Events of some trained rows, a half to find them by and a half to judge them by."""
@@ -151,8 +142,6 @@ def _numbered(rows: Tensor, chosen: Tensor) -> Tensor:
     return order[torch.searchsorted(chosen[order], rows)]
 
 
-def _has_scale(loss: Loss) -> bool:
-    """Whether a loss is a log-likelihood but for a scale: one of numbers, or a sum of such."""
-    if isinstance(loss, Sum):
-        return all(isinstance(part, NumberLoss) for part in loss.parts)
-    return isinstance(loss, NumberLoss)
+def _scale(said: Likelihood, values: Tensor) -> float:
+    """What makes the events likeliest that losses are divided by, given the rows."""
+    return said.scale(values) if isinstance(said, Pointwise) else 1.0

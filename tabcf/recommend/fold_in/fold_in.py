@@ -19,7 +19,7 @@ from tabcf.data.batches import gather, select
 from tabcf.recommend.fold_in.calibration import Calibration
 from tabcf.recommend.fold_in.given import OTHER
 from tabcf.recommend.fold_in.pairs import N_OTHERS
-from tabcf.recommend.fold_in.pointwise import Pointwise
+from tabcf.recommend.fold_in.pointwise import Pointwise, is_scaled
 from tabcf.recommend.fold_in.prior import prior_of_rows
 from tabcf.recommend.fold_in.ranking import Ranking
 from tabcf.recommend.fold_in.rows import Responses, Rows
@@ -63,7 +63,7 @@ class FoldIn:
         n_events = torch.from_numpy(known.n_events[known.row_of_index])
         n_events[0] = 0
         self._shape = prior_of_rows(values, n_events)
-        found = Calibration(trained, entity, self.loss, self._likelihood)
+        found = Calibration(trained, entity, self._likelihood)
         self.strength, self.noise = found.of(self._shape, values)
 
     @property
@@ -114,6 +114,7 @@ class FoldIn:
                 places,
                 len(rows),
                 noise=noise,
+                is_scaled=is_scaled(self.loss),
             )
         own = select(table.entities[self.entity].inputs, rows)
         other = table.rows[OTHER[self.entity]][events].long()

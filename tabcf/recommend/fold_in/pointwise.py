@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tabcf.losses.blend import Sum
 from tabcf.losses.loss import Loss
+from tabcf.losses.regression import NumberLoss
 from tabcf.recommend.fold_in.rows import Responses
 from tabcf.recommend.fold_in.solver import Curvature
 
-__all__ = ["Pointwise", "padded_places"]
+__all__ = ["Pointwise", "is_scaled", "padded_places"]
 
 
 class Pointwise:
@@ -29,6 +31,7 @@ class Pointwise:
         n: How many rows.
         noise: What the loss is divided by: twice the variance for squared errors, 1 where the
             loss is a log-likelihood itself.
+        is_scaled: Whether it is a loss of numbers, whose noise is not known beforehand.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Pointwise:
         n: int,
         *,
         noise: float = 1.0,
+        is_scaled: bool = False,
     ) -> None:
         self._responses = responses
         self._loss = loss
@@ -50,18 +54,21 @@ class Pointwise:
         self._n = n
         self._place = padded_places(owner, n)
         self._noise = noise
+        self._is_scaled = is_scaled
 
     def judged(self, values: Tensor, given: Pointwise) -> float:
         raw = self._responses.outputs(values[self._owner])
         return float(self._loss(raw, self._target, self._weight))
 
     def scale(self, values: Tensor) -> float:
-        """The noise that makes the events likeliest, given the rows; for losses of numbers.
+        """The noise that makes the events likeliest, given the rows; 1 for a log-likelihood.
 
         A density `exp(-f(e) / s) / s^(T/q)` of T errors e, f growing as their power q, is highest
         at `s = q · mean f / T`, and `q · f = Σ f'(e) · e`: twice the variance for the squared
         error, the mean distance for the absolute one.
         """
+        if not self._is_scaled:
+            return 1.0
         raw = self._responses.outputs(values[self._owner])
         _, slope, _ = self._by_output(raw)
         errors = raw - self._target.view_as(raw)
@@ -106,16 +113,26 @@ class Pointwise:
                 (row,) = torch.autograd.grad(slope[:, k].sum(), raw, retain_graph=True)
             rows.append(row)
         hessian, slope = torch.stack(rows, 1), slope.detach()
-        if not hessian.any():
-            # An absolute error has no curvature; the squared slope of the log-likelihood, whose
-            # expectation is the Fisher information, stands in for it.
-            hessian = slope.unsqueeze(2) * slope.unsqueeze(1) / self._noise
+        if self._is_scaled:
+            # Far from its target an absolute error, or Huber's, has no curvature: that of the
+            # parabola which touches it at this error and its mirror image stands in, as in
+            # iteratively reweighted least squares. Near the target the noise bounds it.
+            errors = raw.detach() - self._target.view_as(raw)
+            parabola = (slope * errors.sign()) / errors.abs().clamp_min(self._noise)
+            hessian = torch.maximum(hessian, torch.diag_embed(parabola))
         return (each * weight).detach(), slope, hessian
 
     def _weights(self, raw: Tensor) -> Tensor:
         if self._weight is None:
             return raw.new_ones(len(raw))
         return self._weight.clone()
+
+
+def is_scaled(loss: Loss) -> bool:
+    """Whether a loss is a log-likelihood but for a scale: one of numbers, or a sum of such."""
+    if isinstance(loss, Sum):
+        return all(isinstance(part, NumberLoss) for part in loss.parts)
+    return isinstance(loss, NumberLoss)
 
 
 def padded_places(owner: Tensor, n: int) -> Tensor:
