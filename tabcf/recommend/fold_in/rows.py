@@ -5,6 +5,7 @@ Dimension letters: M events, K outputs of the model, P numbers of a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -47,6 +48,10 @@ class Rows:
         entity: Whose rows.
         n_slots: Events that a model is asked of at a time where it has to be run for them.
 
+    Attributes:
+        column: The position of the entity's ids in `x_cat`.
+        width: P.
+
     Raises:
         RunError: The model does not say which rows are a column's, or the run has no such entity.
     """
@@ -62,13 +67,7 @@ class Rows:
         self.column = column_of(trained, entity)
         self.n_slots = n_slots
         parts = [p.detach()[rows] for p, rows in trained.model.column_rows(self.column)]
-        self._widths = [part.flatten(1).shape[1] for part in parts]
-        self.n_trained = len(parts[0])
-
-    @property
-    def width(self) -> int:
-        """P."""
-        return sum(self._widths)
+        self.width = sum(math.prod(part.shape[1:]) for part in parts)
 
     @property
     def device(self) -> torch.device:
@@ -79,8 +78,8 @@ class Rows:
         """`(n, P)` float64: the rows that the model has, that of the unknown value first."""
         model = self.trained.model
         assert isinstance(model, ColumnRows)
-        parts = [p.detach()[rows].flatten(1) for p, rows in model.column_rows(self.column)]
-        return torch.cat([part.cpu().double() for part in parts], 1)
+        parts = [p.detach()[rows] for p, rows in model.column_rows(self.column)]
+        return torch.cat([part.reshape(len(part), -1).cpu().double() for part in parts], 1)
 
     def responses(self, inputs: Inputs) -> Responses:
         """How the outputs for some events hang on their rows.

@@ -12,8 +12,9 @@ from torch import Tensor
 
 __all__ = ["Curvature", "Likelihood", "Posterior", "Prior", "solve"]
 
-# Steps at most; a model that is linear in its rows needs one, most others two or three.
-_STEPS = 10
+# Steps at most; a model that is linear in its rows needs one, most others two or three, absolute
+# errors many.
+_STEPS = 20
 # A step that promises to lower a row's objective, a log-probability, by no more than this is taken
 # without a look at where it leads, and is the last: it is a fifth of a standard deviation at most.
 _SURE = 0.02
