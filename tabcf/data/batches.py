@@ -142,8 +142,8 @@ def shuffled_positions(n: int, batch_size: int, rng: Generator) -> tuple[Tensor,
 
 
 def batches_in_order(table: Table, batch_size: int) -> Iterator[Inputs]:
-    """All rows in their own order, gathered."""
-    for start in range(0, len(table), batch_size):
+    """All rows in their own order, gathered; one empty batch where there are none."""
+    for start in range(0, max(len(table), 1), batch_size):
         yield gather(table, torch.arange(start, min(start + batch_size, len(table))))
 
 

@@ -262,6 +262,9 @@ def _allowed(
     if denied:
         rows = trained.encoder.entities["item"].rows_of_ids(denied, is_text=is_text)
         is_allowed &= ~np.isin(offered.rows, rows[rows > 0])
+        # New items have no row that an id could lead to.
+        by_id = set(denied)
+        is_allowed &= [value not in by_id for value in offered.ids]
     kept = np.flatnonzero(is_allowed)
     return OfferedItems(
         *offered.named(kept),

@@ -248,10 +248,9 @@ class Run:
         self.trained.require_entities("fold_in")
         if interactions is None and attributes is None:
             raise DataError("fold_in: expected interactions, attributes or both")
-        encoder = self.trained.encoder
         if interactions is None:
-            other = encoder.entities["item" if entity == "user" else "user"].plan.id
-            columns = [other, *self.trained.target.columns]
+            other = self.trained.encoder.entities["item" if entity == "user" else "user"]
+            columns = [other.plan.id, *self.trained.target.columns]
             events = Source(pd.DataFrame(columns=columns), "no interactions")
         else:
             events = _source(interactions)

@@ -167,6 +167,19 @@ def test_nobody_else_is_touched(model: str, side: str) -> None:
     assert not any(parameter.grad is not None for parameter in run.trained.model.parameters())
 
 
+def test_predictions_may_be_of_others_alone_or_of_nobody() -> None:
+    run = rated("embedding_nn")
+    newcomers = run.fold_in(board("user", [100], range(8)))
+    asked = tiny_ratings(n_users=N_USERS, n_items=N_ITEMS).head(5)
+    shown = newcomers.predict(asked)
+    assert shown["prediction"].tolist() == run.predict(asked)["prediction"].tolist()
+    assert shown["sd"].isna().all()
+    nothing = newcomers.predict(asked.head(0))
+    assert len(nothing) == 0
+    assert nothing.columns.tolist() == shown.columns.tolist()
+    assert len(run.predict(asked.head(0))) == 0
+
+
 def test_lists_of_rankers_stay_too() -> None:
     for name in ("softmax", "ials", "ease"):
         run = ranked(name)
@@ -301,3 +314,84 @@ def test_gradients_may_be_off_around_it() -> None:
     expected = run.fold_in(given).predict(held)
     with torch.no_grad():
         pd.testing.assert_frame_equal(run.fold_in(given).predict(held), expected)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_biases_are_found_and_held_down(side: str) -> None:
+    frame = tiny_ratings(n_users=N_USERS, n_items=N_ITEMS)
+    rng = np.random.default_rng(0)
+    users, items = rng.normal(0, 1, N_USERS), rng.normal(0, 1, N_ITEMS)
+    noise = rng.normal(0, 1, len(frame))
+    frame["rating"] = 3 + users[frame["user_id"]] + items[frame["item_id"]] + noise
+    run = tabcf.fit(_base(model="bias", target="rating"), frame)
+    held, given = board(side, [100], range(20, 30)), board(side, [100], range(10))
+    others = items if side == "user" else users
+    newcomers = [run.fold_in(given.head(0).drop(columns=f"{side}_id"), entity=side)]
+    for n, off in ((2, 1.5), (10, 1.5), (10, -1.5)):
+        own = given.assign(rating=3 + others[:10] + off).head(n)
+        newcomers.append(run.fold_in(own, entity=side))
+    unknown = held.drop(columns=f"{side}_id")
+    average, two, ten, low = (n.predict(unknown)["prediction"].mean() for n in newcomers)
+    assert average + 0.5 < two < ten, "two events are not trusted wholly"
+    assert ten - average == pytest.approx(1.5, abs=0.4)
+    assert low - average == pytest.approx(-1.5, abs=0.4)
+
+
+@pytest.mark.parametrize("kind", ["binary", "classes", "two numbers"])
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_other_targets(kind: str, side: str) -> None:
+    """Yes or no, three classes, and two numbers at once, one of which is the other's mirror."""
+    frame = tiny_ratings(n_users=N_USERS, n_items=N_ITEMS)
+    given, held = board(side, [100], range(10)), board(side, [100], range(10, 30))
+    target: Any = "liked"
+    if kind == "two numbers":
+        target = {"columns": ["rating", "mirror"]}
+        frame, given = (f.assign(mirror=6.0 - f["rating"]) for f in (frame, given))
+    else:
+        names = {5: "yes", 1: "no"}
+        frame, given = (f.assign(liked=f["rating"].map(names)) for f in (frame, given))
+        if kind == "classes":
+            frame.loc[frame["item_id"] == 0, "liked"] = "perhaps"
+            held = held[(held["user_id"] != 0) & (held["item_id"] != 0)]
+            given = given[given["item_id"] != 0]
+    spec = _base(target=target, model={"embedding_nn": {"layers": [32], "widths": 8}})
+    newcomers = tabcf.fit(spec, frame).fold_in(given, entity=side)
+    predicted = newcomers.predict(held)
+    assert "sd" not in predicted
+    if kind == "two numbers":
+        assert (predicted["prediction.rating"] - held["rating"]).abs().mean() < 1.2
+        assert (predicted["prediction.mirror"] - 6 + held["rating"]).abs().mean() < 1.2
+    else:
+        assert (predicted["prediction"] == held["rating"].map(names)).mean() > 0.8
+
+
+def test_levels_have_a_spread_and_a_jump_has_none() -> None:
+    held = board("user", [100], range(20, 30))
+    for loss, model in (("cross_entropy", "embedding_nn"), ("ordered_logit", "dot_product_bias")):
+        spreads = [
+            rated(model, loss).fold_in(board("user", [100], range(n))).predict(held)["sd"].mean()
+            for n in (1, 16)
+        ]
+        assert 4 > spreads[0] > spreads[1] > 0
+    import tabcf_ordinal
+
+    spec = _base(
+        model={"dot_product_bias": {"factors": 8}}, loss={"ordered_logit": {"predict": "mode"}}
+    )
+    run = tabcf.fit(spec, tiny_ratings(), plugins=[tabcf_ordinal])
+    newcomers = run.fold_in(board("user", [100], range(8)))
+    predicted = newcomers.predict(board("user", [100], range(8, 20)))
+    assert "sd" not in predicted
+
+
+@pytest.mark.parametrize("n_users", [3, 40])
+def test_too_few_rows_to_choose_by_still_give_an_answer(n_users: int) -> None:
+    """Of three users nothing can be chosen, nor of forty with two ratings each."""
+    frame = tiny_ratings(n_users=n_users, n_items=N_ITEMS)
+    if n_users == 40:
+        frame = frame[frame.groupby("user_id").cumcount() < 2]
+    run = tabcf.fit(_base(model={"dot_product_bias": {"factors": 2, "y_range": [0, 6]}}), frame)
+    newcomers = run.fold_in(board("user", [100], range(8)))
+    predicted = newcomers.predict(board("user", [100], range(8, 20)))
+    assert np.isfinite(predicted[["sd", "prediction"]].to_numpy()).all()
+    assert newcomers.basis == ["8 events"]

@@ -66,8 +66,10 @@ def read_given(
 
     Raises:
         DataError: Nobody is given, an id is missing, is of another type than in training or has
-            attributes twice, or a column is missing.
+            attributes twice, or a column is missing; or there is no such entity.
     """
+    if entity not in OTHER:
+        raise DataError(f"entity: expected user or item, got {entity!r}")
     known = trained.encoder.entities[entity]
     column = known.plan.id
     events.require([trained.encoder.entities[OTHER[entity]].plan.id])
@@ -86,6 +88,9 @@ def read_given(
     if not len(ids):
         raise DataError(f"{events.name}: expected events, or attributes by '{column}'; got no row")
     if attributes is not None and own is None:
+        if not set(attributes.frame.columns) & set(known.frame.columns):
+            names = ", ".join(known.frame.columns)
+            raise DataError(f"{attributes.name}: expected at least one of the columns: {names}")
         if len(ids) != 1 or len(attributes.frame) != 1:
             raise DataError(
                 f"{attributes.name}: no column '{column}', which says whose attributes the "

@@ -84,8 +84,8 @@ class FactoredPairs:
         gains = []
         for j, is_held in enumerate(self._is_chosen):
             scores = self._vectors @ own[j].float()
-            scores[given._is_chosen[j]] = -torch.inf
-            gains.append(_gains(scores, is_held))
+            is_had = given._is_chosen[j] & ~is_held
+            gains.append(_gains(scores.masked_fill(is_had, -torch.inf), is_held))
         return 1 - float(torch.cat(gains).mean())
 
     def curvature(self, values: Tensor) -> Curvature:
