@@ -15,7 +15,13 @@ from torch import Generator, Tensor, nn
 from tabcf.contracts.definitions import ModelDefinition
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn
-from tabcf.contracts.model import ColumnBiases, ColumnRows, ColumnVectors, ItemScorer
+from tabcf.contracts.model import (
+    ColumnBiases,
+    ColumnRows,
+    ColumnVectors,
+    ItemScorer,
+    LinearRows,
+)
 from tabcf.contracts.target import TargetKind
 from tabcf.nn.scoring import score_by_pairs
 from tabcf.plugin.hooks import hookimpl
@@ -150,6 +156,33 @@ class ModelContract:
                 if isinstance(model, ColumnRows):
                     for parameter, rows in model.column_rows(position):
                         assert len(parameter[rows]) == column.cardinality, where
+
+    def test_a_row_that_its_outputs_are_linear_in(self) -> None:
+        for layout, width in self._layouts():
+            model = self._built(layout, width)
+            if not isinstance(model, LinearRows) or not isinstance(model, ColumnRows):
+                return
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(0.3 * torch.randn(parameter.shape, generator=_rng(4)))
+            inputs = _inputs(layout, 5)
+            raw = _forward(model, inputs)
+            for position, column in enumerate(layout.categorical):
+                other = inputs.x_cat.clone()
+                other[:, position] = 0
+                with torch.no_grad():
+                    slope, rest = model.row_terms(position, other, inputs.x_cont, inputs.x_sets)
+                    row = torch.cat(
+                        [
+                            parameter[rows][inputs.x_cat[:, position]].flatten(1)
+                            for parameter, rows in model.column_rows(position)
+                        ],
+                        1,
+                    )
+                    found = model.outputs(rest + (slope * row).sum(1, keepdim=True))
+                assert torch.allclose(found, raw, atol=1e-5), (
+                    f"{self.definition.name}: {column.name}: off by {(found - raw).abs().max():g}"
+                )
 
     def test_it_learns_which_items_are_liked(self) -> None:
         """By a short fit in which everybody likes half of the items; then it is saved."""

@@ -12,7 +12,14 @@ import torch
 from torch import nn
 
 from tabcf.contracts.inputs import Inputs, Query
-from tabcf.contracts.model import ColumnBiases, ColumnRows, ColumnVectors, ItemScorer, KnowsBiases
+from tabcf.contracts.model import (
+    ColumnBiases,
+    ColumnRows,
+    ColumnVectors,
+    ItemScorer,
+    KnowsBiases,
+    LinearRows,
+)
 from tabcf.nn import CollabNN, DotProduct, DotProductBias, EmbeddingNN, TabularModel
 
 BUILD: dict[str, Callable[[], nn.Module]] = {
@@ -62,6 +69,7 @@ def test_the_rows_of_a_column_are_named(name: str) -> None:
 @pytest.mark.parametrize("name", BUILD)
 def test_only_the_rows_of_a_column_change_its_outputs(name: str) -> None:
     """Moving the second column's row 3 moves the predictions of value 3 and no other."""
+    torch.manual_seed(0)
     model = BUILD[name]().eval()
     if name == "tabular":
         model = TabularModel([5, 4], widths=2, layers=[6]).eval()
@@ -84,6 +92,7 @@ def test_only_the_rows_of_a_column_change_its_outputs(name: str) -> None:
         (ColumnVectors, set(BUILD)),
         (ItemScorer, set(BUILD) - {"tabular"}),
         (ColumnBiases, {"dot_product_bias"}),
+        (LinearRows, {"dot_product", "dot_product_bias"}),
     ],
 )
 def test_abilities_are_told_by_type(ability: Any, names: set[str]) -> None:

@@ -269,6 +269,7 @@ BAD_MODELS = [
     (model("short"), "what_it_says_of_its_columns_fits"),
     (model(lambda raw: raw + next(ODD)), "it_is_saved_and_loaded"),
     (model(lambda raw: raw * 2), "all_items_at_once_are_the_pairs_one_by_one"),
+    (model(lambda raw: raw * 2), "a_row_that_its_outputs_are_linear_in"),
 ]
 
 
