@@ -357,11 +357,6 @@ class Encoder:
         # Label -1 is in no frame, so that its row is blank.
         complete = frame.reindex(range(-1, len(frame)))
         return complete.set_axis(range(len(complete))), index
-        if list(frame.columns) != columns:
-            frame = frame.reindex(columns=columns)
-        # Label -1 is in no frame, so that its row is blank.
-        complete = frame.reindex(range(-1, len(frame)))
-        return complete.set_axis(range(len(complete))), index
 
     def _entity_table(self, name: str, maker: Maker, source: Source) -> EntityTable:
         return EntityTable(self._inputs(name, maker, source, leading=maker.frames.index[name]))

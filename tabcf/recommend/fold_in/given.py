@@ -88,8 +88,9 @@ def read_given(
     if not len(ids):
         raise DataError(f"{events.name}: expected events, or attributes by '{column}'; got no row")
     if attributes is not None and own is None:
-        if not set(attributes.frame.columns) & set(known.frame.columns):
-            names = ", ".join(known.frame.columns)
+        wanted = trained.encoder.request_columns(entity)
+        if not set(wanted) & set(attributes.frame.columns):
+            names = ", ".join(wanted)
             raise DataError(f"{attributes.name}: expected at least one of the columns: {names}")
         if len(ids) != 1 or len(attributes.frame) != 1:
             raise DataError(

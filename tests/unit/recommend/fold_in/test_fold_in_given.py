@@ -230,7 +230,7 @@ def test_a_prediction_column_of_ones_own_gives_way(run: tabcf.Run) -> None:
             "first at row 2",
         ),
         (FIVE.assign(user_id=1).head(0), {}, "expected events, or attributes by 'user_id'"),
-        (FIVE, {"attributes": FIVE}, "expected at least one of the columns: user_id, kind, age"),
+        (FIVE, {"attributes": FIVE}, "expected at least one of the columns: user_id, age, kind"),
         (
             FIVE,
             {"attributes": pd.DataFrame({"kind": ["odd"] * 2})},
