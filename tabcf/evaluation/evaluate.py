@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tabcf.contracts.definitions import MetricDefinition, RankedLists
 from tabcf.contracts.table import Table
+from tabcf.data.sources import Source
 from tabcf.evaluation.lists import (
     RankedUsers,
     item_attributes,
@@ -73,15 +74,23 @@ def evaluate(
 
 
 def rank_for(
-    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
+    trained: Trained,
+    table: Table,
+    metrics: Sequence[Metric],
+    *,
+    seen: History | None = None,
+    newcomers: Source | None = None,
 ) -> RankedUsers | None:
-    """Lists as long as the metrics need, and ranks if they do; None without a ranking metric."""
+    """Lists as long as the metrics need, and ranks if they do; None without a ranking metric.
+
+    `newcomers` are as in `rank_users`.
+    """
     ranking = [metric for metric in metrics if metric.definition.is_ranking]
     if not ranking:
         return None
     k = max(metric.k or 1 for metric in ranking)
     with_ranks = any(metric.definition.needs == "ranks" for metric in ranking)
-    return rank_users(trained, table, k=k, seen=seen, with_ranks=with_ranks)
+    return rank_users(trained, table, k=k, seen=seen, with_ranks=with_ranks, newcomers=newcomers)
 
 
 def first_stage_metrics(

@@ -6,7 +6,7 @@ Dimension letters: U users, K places, I items.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Generator, Tensor
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select, slice_bag
+from tabcf.data.encoder import Encoder
+from tabcf.data.sources import Source
 from tabcf.data.values import sets
 from tabcf.metrics.ranking import rank_items, rank_relevant
 from tabcf.recommend.scores import score_blocks
@@ -72,6 +74,7 @@ def rank_users(
     k: int,
     seen: History | None = None,
     with_ranks: bool = False,
+    newcomers: Source | None = None,
 ) -> RankedUsers:
     """Rank the whole catalogue, less what they have seen, for each user with something to find.
 
@@ -80,14 +83,17 @@ def rank_users(
     items are those of their rows in `table`, less what they have seen. Ties are broken at random
     with the run's seed. Some users are scored at a time, and of their scores only the first k
     places stay and, with `with_ranks`, one number for each relevant item.
+
+    The table's users and items may be more than the encoder's, with newcomers behind these;
+    `newcomers` has such users' attributes, and all users of the table's rows are such then.
     """
     users, relevant = relevant_items(table, seen)
     if not len(users):
         return _no_users(users, k)
     encoder = trained.encoder
-    user_inputs = select(encoder.tables["user"].inputs, torch.from_numpy(users))
-    events = encoder.events_with({}, users)
-    items = select(encoder.tables["item"].inputs, torch.arange(1, len(encoder.tables["item"])))
+    user_inputs = select(table.entities["user"].inputs, torch.from_numpy(users))
+    events = encoder.events_with({}, users, attributes=_of_users(encoder, newcomers, users))
+    items = select(table.entities["item"].inputs, torch.arange(1, len(table.entities["item"])))
     excluded = None if seen is None else _columns(seen, users)
     history = trained.history_of(users)
     rng = Generator().manual_seed(trained.seed)
@@ -109,6 +115,14 @@ def rank_users(
         blocks = _as_scores(lists, len(items.x_cat))
     wanted = _columns(relevant, users)
     return _ranked(users, blocks, wanted, excluded, k=k, rng=rng, with_ranks=with_ranks)
+
+
+def _of_users(encoder: Encoder, newcomers: Source | None, users: np.ndarray) -> Source | None:
+    """The attributes of some newcomers, by their rows behind the known ones."""
+    if newcomers is None:
+        return None
+    places = users - len(encoder.entities["user"])
+    return replace(newcomers, frame=newcomers.frame.iloc[places].reset_index(drop=True))
 
 
 def rank_found(

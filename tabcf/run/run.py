@@ -19,6 +19,7 @@ from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.errors import DataError, RunError
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.evaluation.groups import group_metrics
+from tabcf.evaluation.learning_curve import learning_curve
 from tabcf.evaluation.lists import relevant_items
 from tabcf.evaluation.users import user_metrics
 from tabcf.inspection.biases import bias_table
@@ -254,16 +255,11 @@ class Run:
             events = Source(pd.DataFrame(columns=columns), "no interactions")
         else:
             events = _source(interactions)
-        implicit = self.spec.target.implicit
-        rule = implicit.positive if implicit is not None else None
-        is_positive = np.ones(len(events.frame), dtype=bool)
-        if rule is not None and set(columns_of(rule)) <= set(events.frame.columns):
-            is_positive = matching(events, rule, where="target.implicit.positive")
         given = read_given(
             self.trained,
             entity,
             events,
-            is_positive=is_positive,
+            is_positive=self._positive(events),
             attributes=None if attributes is None else _source(attributes),
         )
         return fold_in(self.trained, given, self._folding(entity))
@@ -320,6 +316,46 @@ class Run:
         from tabcf.run.kept_index import add_index
 
         return add_index(self)
+    def learning_curve(
+        self,
+        events: Any,
+        *,
+        entity: Literal["user", "item"] = "user",
+        at: Sequence[int] = (0, 1, 2, 5, 10, 20),
+        by: str | None = "timestamp",
+    ) -> pd.DataFrame:
+        """What the run is worth for newcomers by how many of their events it is told.
+
+        Newcomers are those without training events who have more than max(`at`) events. Their
+        first n events are folded in, for each n, and the spec's metrics are measured on the same
+        later ones, those behind the first max(`at`).
+
+        Args:
+            events: A frame or a path, as in training; rows of trained users or items drop out.
+            entity: Who is new.
+            at: The numbers n of events.
+            by: The column that says which events are the first; None takes the rows as they come.
+
+        Returns:
+            One row a number: `n`, `n_users` or `n_items` newcomers, and the metrics. Where they
+            have attributes, each metric stands a second time, `without attributes`.
+
+        Raises:
+            DataError: Nobody is new, or has events enough; or a column is missing.
+            RunError: The run has no users and items, or its model cannot take newcomers.
+        """
+        self.trained.require_entities("learning_curve")
+        source = _source(events)
+        return learning_curve(
+            self.trained,
+            self._folding(entity),
+            source,
+            self.metrics,
+            entity=entity,
+            is_positive=self._positive(source),
+            at=at,
+            by=by,
+        )
 
     def similar(
         self, entity: str, id: Any, k: int = 10, *, metric: Closeness = "cosine"
@@ -426,6 +462,14 @@ class Run:
     def _ranker(self, retrieve: bool) -> Trained:
         """The model with its first stage, or without it."""
         return self.trained if retrieve else replace(self.trained, first=None)
+
+    def _positive(self, events: Source) -> np.ndarray:
+        """Which events count; all of them where nothing says which are positive."""
+        implicit = self.spec.target.implicit
+        rule = implicit.positive if implicit is not None else None
+        if rule is None or not set(columns_of(rule)) <= set(events.frame.columns):
+            return np.ones(len(events.frame), dtype=bool)
+        return matching(events, rule, where="target.implicit.positive")
 
     def _encode(self, data: Any) -> tuple[Source, np.ndarray, Table]:
         """Rows, which of them count, and those as numbers."""

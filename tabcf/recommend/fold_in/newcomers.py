@@ -164,6 +164,39 @@ class Newcomers:
             shown.insert(len(shown.columns) - 1, "sd", spread)
         return shown
 
+    @contextmanager
+    def measured_on(self, events: Source) -> Iterator[tuple[Trained, Table]]:
+        """The model at work and events of newcomers, who stand behind all whom it knows.
+
+        Args:
+            events: With the newcomers' ids; those of others drop out.
+
+        Yields:
+            A model that knows the newcomers and what they had, and the events as its table, with
+            their target.
+
+        Raises:
+            DataError: A column is missing or of another type than in training.
+        """
+        encoder, entity = self._trained.encoder, self.entity
+        found = encoder.encode(events, requests={entity: self._given.source})
+        positions = torch.nonzero(found.rows[entity]).squeeze(1)
+        target = encode_target(self._trained.target, events)
+        known = encoder.tables[entity]
+        with self._at_work() as (trained, inputs):
+            rows = {name: own[positions] for name, own in found.rows.items()}
+            rows[entity] = rows[entity] + (len(known) - 1)
+            tables = {**encoder.tables, entity: EntityTable(stack(known.inputs, inputs))}
+            yield (
+                replace(trained, first=None),
+                Table(
+                    rows,
+                    select(found.events, positions),
+                    tables,
+                    None if target is None else target[positions],
+                ),
+            )
+
     def vectors(self) -> pd.DataFrame:
         """The newcomers' rows: all that the model holds of each, one column a number.
 
