@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tabcf.contracts.inputs import Bag
     from tabcf.contracts.layout import Layout
+    from tabcf.contracts.selector import PastAnswers, Selector
     from tabcf.contracts.table import Table
     from tabcf.contracts.tables import Tables
     from tabcf.contracts.tracker import Tracker
@@ -37,6 +38,7 @@ __all__ = [
     "RankedLists",
     "SamplerDefinition",
     "ScheduleDefinition",
+    "SelectorDefinition",
     "SplitDefinition",
     "TrackerDefinition",
     "UnknownDefinition",
@@ -249,6 +251,18 @@ class SamplerDefinition(Definition):
     """
 
     build: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectorDefinition(Definition):
+    """How questions for new users are chosen: `build(past, options)` gives a `Selector`.
+
+    `past` is a `tabcf.contracts.selector.PastAnswers`. With `needs_posterior` it always has a
+    `gain`, and the selector is refused for models that have no rows to find.
+    """
+
+    build: Callable[[PastAnswers, Any], Selector]
+    needs_posterior: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    SelectorDefinition,
     TrackerDefinition,
 )
 
@@ -52,6 +53,11 @@ class Hooks:
     @_hookspec
     def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
         """Who is told of a fit, for `track:`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def tabcf_selectors(self) -> Iterable[SelectorDefinition]:
+        """Who chooses questions for new users, for `tabcf onboard`."""
         raise NotImplementedError
 
     @_hookspec

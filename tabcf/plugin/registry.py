@@ -17,6 +17,7 @@ from tabcf.contracts.definitions import (
     ModelDefinition,
     SamplerDefinition,
     ScheduleDefinition,
+    SelectorDefinition,
     SplitDefinition,
     TrackerDefinition,
     UnknownDefinition,
@@ -39,6 +40,7 @@ KINDS: Mapping[str, type[Definition]] = {
     "sampler": SamplerDefinition,
     "schedule": ScheduleDefinition,
     "tracker": TrackerDefinition,
+    "selector": SelectorDefinition,
     "unknown": UnknownDefinition,
 }
 

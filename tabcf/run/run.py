@@ -21,6 +21,7 @@ from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.evaluation.groups import group_metrics
 from tabcf.evaluation.learning_curve import learning_curve
 from tabcf.evaluation.lists import relevant_items
+from tabcf.evaluation.replay import Replay
 from tabcf.evaluation.users import user_metrics
 from tabcf.inspection.biases import bias_table
 from tabcf.inspection.embeddings import embedding_table
@@ -32,6 +33,7 @@ from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
 from tabcf.recommend.index import IndexInfo, IndexUse, KeptIndex, build_index
 from tabcf.recommend.neighbours import Closeness, similar
+from tabcf.recommend.onboarding.interview import Interview
 from tabcf.recommend.predictor import predict
 from tabcf.recommend.recommender import recommend
 from tabcf.recommend.trained import Trained
@@ -355,6 +357,80 @@ class Run:
             is_positive=self._positive(source),
             at=at,
             by=by,
+        )
+
+    def interview(
+        self,
+        selector: str | Mapping[str, Any] | None = None,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        resume: str | Path | None = None,
+    ) -> Interview:
+        """Questions for a new user, whose list changes with every answer.
+
+        Args:
+            selector: Who chooses the questions, such as `"tree"` or `{"tree": {"depth": 4}}`; by
+                default `d_optimal`, or `log_pop_entropy` where the model has no rows of users.
+            attributes: What is known of the user, such as `{"age": 30}`.
+            resume: A file that `Interview.save` wrote; its selector and attributes hold where none
+                are given.
+
+        Returns:
+            The interview, with `ask`, `answer`, `undo`, `recommend`, `ratings` and `save`.
+
+        Raises:
+            DataError: Users have no such attribute, or the file does not fit the run.
+            RunError: The run cannot take new users, or the selector does not suit its model.
+            SpecError: There is no such selector, or an option is wrong.
+        """
+        from tabcf.run.onboarding import start_interview
+
+        self.trained.require_entities("interview")
+        return start_interview(
+            self, self._folding("user"), selector, attributes=attributes, resume=resume
+        )
+
+    def replay_interviews(
+        self,
+        data: Any,
+        *,
+        selectors: Sequence[str | Mapping[str, Any]] = (),
+        at: Sequence[int] = (1, 3, 5, 10, 20),
+        n_halvings: int = 1,
+        seed: int = 0,
+    ) -> Replay:
+        """What selectors are worth: interviews with users of given rows whom the run never saw.
+
+        Half of a user's rows, drawn at random, is what they can answer; on the other half RMSE is
+        measured, or NDCG@10 where the target is no number. A question about any other item of the
+        catalogue is answered with "don't know".
+
+        Args:
+            data: A frame or a path to a file; rows of users with training events are left out.
+            selectors: As for `interview`; by default all that suit the model.
+            at: Numbers of questions after which to measure; 0 is before the first one.
+            n_halvings: How often each user's rows are halved anew; a user's figures are means.
+            seed: Of the halves, the same ones for every selector, and of what selectors draw.
+
+        Returns:
+            Figures of each user; its `summary()` has means and paired intervals.
+
+        Raises:
+            DataError: A column is missing, or all users have training events.
+        """
+        from tabcf.run.onboarding import replay_interviews
+
+        self.trained.require_entities("replay_interviews")
+        source, implicit = _source(data), self.spec.target.implicit
+        return replay_interviews(
+            self,
+            self._folding("user"),
+            source,
+            is_positive(source, implicit.positive if implicit else None),
+            selectors=selectors,
+            at=at,
+            n_halvings=n_halvings,
+            seed=seed,
         )
 
     def similar(

@@ -47,6 +47,7 @@ _KIND_TITLES: Mapping[str, str] = {
     "split": "Splits: `split`",
     "schedule": "Schedules: `train.schedule`",
     "tracker": "Trackers: `track`",
+    "selector": "Selectors of questions: `tabcf onboard --selector`",
     "unknown": "Unknown values: `unknown`",
 }
 _KEYS: Mapping[str, str] = {
@@ -144,9 +145,12 @@ def default_of(field: FieldInfo) -> Any:
 
 
 def example_of(kind: str, definition: Definition) -> str:
-    """A component as a spec has it, its key included; columns give their key themselves."""
+    """A component as a spec has it, its key included; columns give their key themselves.
+
+    A selector stands in no spec, but by itself behind an option of the command line.
+    """
     example = definition.example or definition.name
-    if kind == "column":
+    if kind in ("column", "selector"):
         return example
     key = _KEYS.get(kind, kind)
     if key in ("metrics", "track"):

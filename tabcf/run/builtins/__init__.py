@@ -9,6 +9,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    SelectorDefinition,
     TrackerDefinition,
 )
 from tabcf.plugin.hooks import hookimpl
@@ -21,6 +22,7 @@ from tabcf.run.builtins.metrics import METRICS
 from tabcf.run.builtins.models import MODELS
 from tabcf.run.builtins.samplers import SAMPLERS
 from tabcf.run.builtins.schedules import SCHEDULES, UNKNOWN
+from tabcf.run.builtins.selectors import SELECTORS
 from tabcf.run.builtins.solved import SOLVED
 from tabcf.run.builtins.splits import SPLITS
 from tabcf.run.builtins.trackers import TRACKERS
@@ -50,6 +52,10 @@ class _Builtins:
     @hookimpl
     def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
         return TRACKERS
+
+    @hookimpl
+    def tabcf_selectors(self) -> Iterable[SelectorDefinition]:
+        return SELECTORS
 
 
 def builtin_registry() -> Registry:

@@ -1,0 +1,170 @@
+"""Questions as a decision tree: each next item follows from what was said of the ones before.
+
+Dimension letters: U training users, Q items that may be asked about, I items that are predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tabcf.contracts.selector import Answers, PastAnswers, Selector
+from tabcf.recommend.onboarding.rankings import popularity
+
+__all__ = ["Tree"]
+
+Branch = Literal["like", "dislike", "unknown"]
+_BRANCHES: tuple[Branch, ...] = ("like", "dislike", "unknown")
+
+# Training users and items to predict that the tree is learnt from at most: 3 matrices of 40 MB.
+_MOST_USERS, _MOST_ITEMS = 5_000, 2_000
+# An item's mean among a node's users counts n / (n + 10), and its mean in the node above the rest.
+_STRENGTH = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A question, and which node each answer leads to; None where no question follows."""
+
+    item: Any
+    below: dict[Branch, _Node | None]
+
+
+class Tree:
+    """A tree with the branches like, dislike and "don't know" (Golbandi, Koren and Lempel, 2011).
+
+    Each node's item is the one whose three branches leave the least squared error when every rating
+    is predicted by its item's mean among the branch's users, drawn towards the mean in the node
+    above. What an implicit target predicts is who likes an item, not to have it being a 0.
+
+    N. Golbandi, Y. Koren and R. Lempel, *Adaptive bootstrapping of recommender systems using
+    decision trees*, WSDM 2011.
+
+    Args:
+        past: Training answers.
+        depth: Questions from the root to a leaf.
+        pool: Only so many of the most popular items may be asked about.
+        least_users: A node with fewer training users is a leaf.
+        like: An answer of at least this is a like; the mean of all answers by default.
+        behind: Who asks behind the leaves.
+    """
+
+    def __init__(
+        self,
+        past: PastAnswers,
+        *,
+        depth: int,
+        pool: int,
+        least_users: int,
+        like: float | None,
+        behind: Selector,
+    ) -> None:
+        self._like = like
+        if like is None:
+            self._like = float(past.value.mean()) if len(past.value) else 0.0
+        self._behind = behind
+        self._root = _Growing(past, self._like, pool, least_users).root(depth)
+
+    def select(self, k: int, asked: Sequence[Any], answers: Answers) -> list[Any]:
+        """The node's item; further ones as if it were not known."""
+        said = dict(zip(asked, answers, strict=True))
+        node, found = self._root, []
+        while node is not None and len(found) < k:
+            if node.item not in said:
+                found.append(node.item)
+            node = node.below[self._branch(said.get(node.item))]
+        rest = self._behind.select(k - len(found), [*asked, *found], [*answers, *[None] * len(found)])
+        return [*found, *rest]
+
+    def _branch(self, answer: float | None) -> Branch:
+        if answer is None:
+            return "unknown"
+        return "like" if answer >= self._like else "dislike"
+
+
+class _Growing:
+    """Training answers as matrices, and the nodes that they come to."""
+
+    def __init__(self, past: PastAnswers, like: float, pool: int, least_users: int) -> None:
+        n_users = min(past.n_users, _MOST_USERS)
+        drawn = np.random.default_rng(past.seed).permutation(past.n_users)[:n_users]
+        order = np.lexsort([-popularity(past)])
+        known = np.unique(past.item)
+        order = order[np.isin(order, known)]
+        number, column = np.full(past.n_users, -1), np.full(len(past.items), -1)
+        number[drawn] = np.arange(n_users)
+        column[order[:_MOST_ITEMS]] = np.arange(len(order[:_MOST_ITEMS]))
+        user, item = number[past.user], column[past.item]
+        is_used = (user >= 0) & (item >= 0)
+        user, item, value = user[is_used], item[is_used], past.value[is_used].astype(np.float32)
+        shape = (n_users, int(column.max(initial=-1)) + 1)
+        # Which answers are to be predicted, and what they are.
+        self._is_there = np.zeros(shape, dtype=np.float32)
+        self._is_there[user, item] = 1.0
+        self._value = np.zeros(shape, dtype=np.float32)
+        self._value[user, item] = value
+        likes = np.zeros(shape, dtype=np.float32)
+        likes[user, item] = value >= like
+        self._likes = likes[:, :pool]
+        self._dislikes = self._is_there[:, :pool] - self._likes
+        if past.target.kind == "implicit":
+            self._is_there = np.ones(shape, dtype=np.float32)
+        else:
+            # Errors are the same about any centre, and rounding is least about the middle.
+            self._value -= self._is_there * value.mean() if len(value) else 0.0
+        self._items = [past.items[place] for place in order[:pool]]
+        self._least_users = least_users
+
+    def root(self, depth: int) -> _Node | None:
+        counts, sums = self._is_there.sum(0), self._value.sum(0)
+        mean = sums / counts.clip(1)
+        return self._node(np.arange(len(self._value)), mean, depth, frozenset())
+
+    def _node(
+        self, users: np.ndarray, above: np.ndarray, depth: int, asked: frozenset[int]
+    ) -> _Node | None:
+        """The best question for some users, and the nodes below; None for a leaf.
+
+        Args:
+            users: Numbers of training users.
+            above: `(I,)` each item's mean in the node above.
+            depth: Questions that may still come.
+            asked: Columns of the items on the way here.
+        """
+        if depth == 0 or len(users) < max(self._least_users, 2) or not self._items:
+            return None
+        answers = self._sums(np.ones((len(users), 1), dtype=np.float32), users)
+        before, mean = _error(answers, above)
+        liked = self._sums(self._likes[users], users)
+        disliked = self._sums(self._dislikes[users], users)
+        unknown = tuple(a - b - c for a, b, c in zip(answers, liked, disliked, strict=True))
+        error = sum(_error(part, mean[0])[0] for part in (liked, disliked, unknown))
+        error[list(asked)] = np.inf
+        best = int(error.argmin())
+        if error[best] >= before[0]:
+            return None
+        likes, dislikes = self._likes[users, best] > 0, self._dislikes[users, best] > 0
+        parts = {"like": likes, "dislike": dislikes, "unknown": ~(likes | dislikes)}
+        return _Node(
+            self._items[best],
+            {
+                branch: self._node(users[parts[branch]], mean[0], depth - 1, asked | {best})
+                for branch in _BRANCHES
+            },
+        )
+
+    def _sums(self, groups: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, ...]:
+        """`(G, I)` numbers, sums and squares of the answers of each of `(U, G)` groups of users."""
+        there, value = self._is_there[users], self._value[users]
+        return groups.T @ there, groups.T @ value, groups.T @ (value * value)
+
+
+def _error(sums: tuple[np.ndarray, ...], above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`(G,)` squared errors about means that are drawn towards those above, and `(G, I)` these."""
+    count, total, square = sums
+    mean = (total + _STRENGTH * above) / (count + _STRENGTH)
+    error = (square - 2 * mean * total + mean * mean * count).sum(1, dtype=np.float64)
+    return error, mean

@@ -1,0 +1,190 @@
+"""Interviews with a run's new users, and selectors by their names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from tabcf.contracts.definitions import SelectorDefinition
+from tabcf.contracts.model import ColumnRows
+from tabcf.contracts.options import Options
+from tabcf.contracts.selector import PastAnswers, Selector
+from tabcf.data.sources import Source
+from tabcf.errors import DataError, RunError
+from tabcf.evaluation.replay import Replay, replay
+from tabcf.recommend.fold_in.fold_in import FoldIn
+from tabcf.recommend.onboarding.gain import InformationGain, new_users
+from tabcf.recommend.onboarding.interview import FORMAT, Interview
+from tabcf.recommend.onboarding.past import past_answers
+from tabcf.spec.alone import component_alone
+from tabcf.spec.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from tabcf.run.run import Run
+
+__all__ = ["Named", "replay_interviews", "selector_names", "start_interview"]
+
+Named = str | Mapping[str, Any]
+# What asks where nobody says who: the second one for models that have no rows to find.
+_DEFAULT, _WITHOUT_ROWS = "d_optimal", "log_pop_entropy"
+
+
+class _SavedAnswer(Options):
+    """A question and its answer."""
+
+    item: int | str
+    answer: float | str | None
+
+
+class _Saved(Options):
+    """What `Interview.save` wrote."""
+
+    format: int
+    run: str
+    selector: str | dict[str, Any]
+    attributes: dict[str, Any] = {}
+    is_text: bool = False
+    answers: tuple[_SavedAnswer, ...]
+
+
+def selector_names(run: Run) -> list[str]:
+    """The selectors that a run's model can be asked with."""
+    return run.registry.names_where(
+        "selector", lambda definition: _has_rows(run) or not definition.needs_posterior
+    )
+
+
+def start_interview(
+    run: Run,
+    fold: FoldIn | None,
+    selector: Named | None = None,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    resume: str | Path | None = None,
+    is_text: bool = False,
+) -> Interview:
+    """An interview with a new user; see `Run.interview`.
+
+    Args:
+        run: The run.
+        fold: What finds new users' rows; None for a model without.
+        selector: Who chooses the questions.
+        attributes: The user's attributes by column.
+        resume: A file of `Interview.save`, whose answers come first.
+        is_text: The attributes come from a command line.
+    """
+    saved = None if resume is None else _read(Path(resume))
+    if saved is not None:
+        selector = saved.selector if selector is None else selector
+        is_text = is_text if attributes else saved.is_text
+        attributes = attributes or saved.attributes
+    if selector is None:
+        selector = _DEFAULT if _has_rows(run) else _WITHOUT_ROWS
+    attributes = dict(attributes or {})
+    entity = run.trained.encoder.entities["user"]
+    known = [name for name in entity.frame.columns if name != entity.plan.id]
+    for name in attributes:
+        if name not in known:
+            hint = did_you_mean(name, known) or ";"
+            listed = ", ".join(known) or "none"
+            raise DataError(f"attributes: users have no '{name}'{hint} known: {listed}")
+    given = Source(pd.DataFrame([attributes]), "attributes", is_text)
+    user = new_users(entity, 1, given if attributes else None)
+    build = _builder(run, selector)
+    interview = Interview(
+        run.trained,
+        build(_with_gain(run, fold, user, seed=run.trained.seed)),
+        fold,
+        user,
+        about={
+            "run": run.name,
+            "selector": selector,
+            "attributes": attributes,
+            "is_text": is_text,
+        },
+    )
+    for given_answer in () if saved is None else saved.answers:
+        try:
+            interview.answer(given_answer.item, given_answer.answer)
+        except DataError as error:
+            raise DataError(f"{resume}: {error}") from None
+    return interview
+
+
+def replay_interviews(
+    run: Run,
+    fold: FoldIn | None,
+    events: Source,
+    is_positive: np.ndarray,
+    *,
+    selectors: Sequence[Named],
+    at: Sequence[int],
+    n_halvings: int,
+    seed: int,
+) -> Replay:
+    """Interviews with users of given events; see `Run.replay_interviews`."""
+    named = {
+        given if isinstance(given, str) else json.dumps(given): _builder(run, given)
+        for given in selectors or selector_names(run)
+    }
+    return replay(
+        run.trained,
+        fold,
+        events,
+        is_positive,
+        {
+            name: lambda users, seed, build=build: build(_with_gain(run, fold, users, seed=seed))
+            for name, build in named.items()
+        },
+        at=at,
+        n_halvings=n_halvings,
+        seed=seed,
+    )
+
+
+def _with_gain(run: Run, fold: FoldIn | None, users: Source, *, seed: int) -> PastAnswers:
+    past = past_answers(run.trained, seed=seed)
+    return past if fold is None else replace(past, gain=InformationGain(fold, past, users))
+
+
+def _builder(run: Run, given: Named) -> Callable[[PastAnswers], Selector]:
+    """What builds a selector by its name and options.
+
+    Raises:
+        SpecError: There is none of that name, or an option is wrong.
+        RunError: The selector needs rows of new users, which the model has not.
+    """
+    component = component_alone("selector", given, run.registry, where="selector")
+    definition: SelectorDefinition
+    definition, options, *_ = run.registry.resolve("selector", component)
+    if definition.needs_posterior and not _has_rows(run):
+        known = ", ".join(selector_names(run))
+        raise RunError(
+            f"selector: {component.name} needs rows of new users, and "
+            f"{type(run.trained.model).__name__} has none; choose one of {known}"
+        )
+    return lambda past: definition.build(past, options)
+
+
+def _has_rows(run: Run) -> bool:
+    return isinstance(run.trained.model, ColumnRows)
+
+
+def _read(path: Path) -> _Saved:
+    try:
+        saved = _Saved.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, ValidationError) as error:
+        first = str(error).splitlines()
+        raise DataError(f"{path}: expected a saved interview; {' '.join(first[:3])}") from None
+    if saved.format != FORMAT:
+        raise DataError(f"{path}: expected format {FORMAT}, got {saved.format}")
+    return saved
