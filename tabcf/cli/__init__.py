@@ -30,6 +30,7 @@ COMMANDS = {
     "init": "Write a first spec for a data file.",
     "inspect": "Show a run's layers, biases or embeddings.",
     "lr-find": "Look for a learning rate.",
+    "onboard": "Ask a new user about items, or measure who asks best.",
     "plugins": "List, show, check and start plugins.",
     "predict": "Predict given rows.",
     "recommend": "List items for users.",

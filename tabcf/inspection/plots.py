@@ -24,6 +24,7 @@ __all__ = [
     "plot_learning_rates",
     "plot_map",
     "plot_norms",
+    "plot_replay",
     "plot_training",
 ]
 
@@ -171,6 +172,24 @@ def plot_calibration(table: pd.DataFrame, to: Path | IO[bytes]) -> None:
         axes.plot([low, high], [low, high], color="grey", lw=0.8)
         axes.set(xlabel="predicted", ylabel="actual")
         axes.legend(fontsize=7)
+
+
+def plot_replay(summary: pd.DataFrame, metric: str, to: Path | IO[bytes]) -> None:
+    """Draw a metric against the number of questions, one line a selector.
+
+    Args:
+        summary: One row a selector and number of questions: `selector`, `n_asked` and the metric.
+        metric: Its column.
+        to: A path, whose ending says the format, or a file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _figure(to) as axes:
+        for name, curve in summary.groupby("selector", sort=False):
+            axes.plot(curve["n_asked"], curve[metric], marker="o", label=str(name))
+        axes.set(xlabel="questions asked", ylabel=f"{metric}, mean over users")
+        axes.legend()
 
 
 @contextmanager
