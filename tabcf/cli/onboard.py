@@ -161,14 +161,10 @@ def _said(keys: dict[str, Any], scale: AnswerScale) -> Any:
 
 
 def _title(asked: pd.DataFrame) -> str:
-    """An item in one line: its label or id, and its attributes."""
-    first, *others = [str(v) for v in asked.iloc[0].iloc[_n_ids(asked) :] if v == v and v is not None]
+    """An item in one line: what its table says of it, or its id where that is all."""
+    item, *about = asked.iloc[0].dropna().astype(str)
+    first, *others = about or [item]
     return f"{first} ({', '.join(others)})" if others else first
-
-
-def _n_ids(asked: pd.DataFrame) -> int:
-    """Columns to skip: the id, where something else says more."""
-    return 1 if asked.shape[1] > 1 else 0
 
 
 def _free(folder: Path) -> Path:
@@ -192,9 +188,7 @@ def _replay(
     from tabcf.cli.show import show_frame
     from tabcf.inspection.plots import plot_replay
 
-    found = run.replay_interviews(
-        data, selectors=selectors, at=at, n_halvings=halvings, seed=seed
-    )
+    found = run.replay_interviews(data, selectors=selectors, at=at, n_halvings=halvings, seed=seed)
     summary = found.summary(seed=seed)
     reference = summary[summary["difference"].isna()]["selector"].iloc[0]
     show_frame(summary, style, title=f"differences to {reference}; means over users")

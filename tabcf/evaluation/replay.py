@@ -84,7 +84,7 @@ class Replay:
                     for frame in (cells[against, n_asked], cell)
                 )
                 compared = compare_users(first, second, [self.metric], seed=seed).iloc[0]
-                row |= compared[["difference", "low", "high"]].to_dict()
+                row |= {name: compared[name] for name in ("difference", "low", "high")}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -160,11 +160,14 @@ class _Halves:
         owner: `(M,)` whose each row of the first half is, in `range(n)`.
     """
 
-    def __init__(self, trained: Trained, source: Source, is_positive: np.ndarray, seed: int) -> None:
+    def __init__(
+        self, trained: Trained, source: Source, is_positive: np.ndarray, seed: int
+    ) -> None:
         self._trained = trained
         entities = trained.encoder.entities
         self.user, self._item = entities["user"].plan.id, entities["item"].plan.id
-        owner, self.ids = pd.factorize(source.frame[self.user])
+        owner, ids = pd.factorize(source.frame[self.user])
+        self.ids: list[Any] = ids.tolist()
         order = np.random.default_rng(seed).permutation(len(owner))
         order = order[np.argsort(owner[order], kind="stable")]
         sorted_owner = owner[order]
@@ -189,7 +192,9 @@ class _Halves:
         frame = entity.with_blank_row().frame.iloc[rows].reset_index(drop=True)
         return Source(frame.assign(**{self.user: self.ids}), "replayed users", entity.is_text)
 
-    def interviewed(self, selector: Selector, at: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def interviewed(
+        self, selector: Selector, at: Sequence[int]
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """After each number of questions, `(M,)` which rows of the first half were told."""
         asked: list[list[Any]] = [[] for _ in self.ids]
         answers: list[list[float | None]] = [[] for _ in self.ids]
@@ -226,14 +231,14 @@ class _Halves:
             return np.sqrt(squares / np.bincount(self._held_owner, minlength=n))
         lists = newcomers.recommend(k=_K)
         number = pd.Index(self.ids).get_indexer(pd.Index(lists[self.user]))
-        held = self._held[self._held_positive]
-        relevant = pd.MultiIndex.from_arrays([self._held_owner[self._held_positive], held[self._item]])
-        relevant = relevant[self._trained.encoder.entities["item"].rows_of_ids(held[self._item]) > 0]
-        relevant = relevant.unique()
-        hits = torch.zeros(n, _K, dtype=torch.bool)
+        items = self._trained.encoder.entities["item"]
+        is_relevant = self._held_positive & (items.rows_of_ids(self._held[self._item]) > 0)
+        owner, held = self._held_owner[is_relevant], self._held[self._item][is_relevant]
+        relevant = pd.MultiIndex.from_arrays([owner, held]).unique()
         is_hit = pd.MultiIndex.from_arrays([number, lists[self._item]]).isin(relevant)
+        hits = torch.zeros(n, _K, dtype=torch.bool)
         hits[number, lists["rank"].to_numpy() - 1] = torch.from_numpy(is_hit)
-        n_relevant = np.bincount(relevant.get_level_values(0).to_numpy(dtype=np.int64), minlength=n)
+        n_relevant = np.bincount(np.asarray(relevant.get_level_values(0)), minlength=n)
         return ndcg_at_k(hits, torch.from_numpy(n_relevant)).double().numpy()
 
 
@@ -260,9 +265,11 @@ def _of_unseen(
         frame[column] = found.values
         is_usable &= ~found.is_missing
     users = frame[entities["user"].plan.id]
-    is_usable &= (users[is_usable].map(users[is_usable].value_counts()) >= 2).reindex(
-        users.index, fill_value=False
-    ).to_numpy()
+    is_usable &= (
+        (users[is_usable].map(users[is_usable].value_counts()) >= 2)
+        .reindex(users.index, fill_value=False)
+        .to_numpy()
+    )
     if not is_usable.any():
         raise DataError(
             f"{events.name}: no user is new to the run and has two rows; it was fitted on "

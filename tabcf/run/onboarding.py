@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,8 @@ class _Saved(Options):
     format: int
     run: str
     selector: str | dict[str, Any]
-    attributes: dict[str, Any] = {}
-    is_text: bool = False
+    attributes: dict[str, Any]
+    is_text: bool
     answers: tuple[_SavedAnswer, ...]
 
 
@@ -134,15 +135,16 @@ def replay_interviews(
         given if isinstance(given, str) else json.dumps(given): _builder(run, given)
         for given in selectors or selector_names(run)
     }
+
+    def built(name: str, users: Source, seed: int) -> Selector:
+        return named[name](_with_gain(run, fold, users, seed=seed))
+
     return replay(
         run.trained,
         fold,
         events,
         is_positive,
-        {
-            name: lambda users, seed, build=build: build(_with_gain(run, fold, users, seed=seed))
-            for name, build in named.items()
-        },
+        {name: partial(built, name) for name in named},
         at=at,
         n_halvings=n_halvings,
         seed=seed,

@@ -365,6 +365,7 @@ class Run:
         *,
         attributes: Mapping[str, Any] | None = None,
         resume: str | Path | None = None,
+        is_text: bool = False,
     ) -> Interview:
         """Questions for a new user, whose list changes with every answer.
 
@@ -374,6 +375,7 @@ class Run:
             attributes: What is known of the user, such as `{"age": 30}`.
             resume: A file that `Interview.save` wrote; its selector and attributes hold where none
                 are given.
+            is_text: The attributes come from a command line.
 
         Returns:
             The interview, with `ask`, `answer`, `undo`, `recommend`, `ratings` and `save`.
@@ -387,7 +389,12 @@ class Run:
 
         self.trained.require_entities("interview")
         return start_interview(
-            self, self._folding("user"), selector, attributes=attributes, resume=resume
+            self,
+            self._folding("user"),
+            selector,
+            attributes=attributes,
+            resume=resume,
+            is_text=is_text,
         )
 
     def replay_interviews(

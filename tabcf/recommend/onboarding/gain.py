@@ -82,9 +82,7 @@ class InformationGain:
     def _is_ranking(self) -> bool:
         return self._fold.trained.loss.form != "pointwise"
 
-    def _posterior(
-        self, asked: Sequence[Sequence[Any]], answers: Sequence[Answers]
-    ) -> Posterior:
+    def _posterior(self, asked: Sequence[Sequence[Any]], answers: Sequence[Answers]) -> Posterior:
         given = [
             (user, self._row[item], value)
             for user, (items, own) in enumerate(zip(asked, answers, strict=True))

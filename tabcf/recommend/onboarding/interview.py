@@ -157,7 +157,7 @@ class Interview:
         events = {
             user: [self._user.frame[user].iloc[0]] * len(ratings),
             encoder.entities["item"].plan.id: ratings.iloc[:, 0],
-            **{column: answers for column in self._trained.target.columns},
+            **dict.fromkeys(self._trained.target.columns, answers),
         }
         return fold_in(
             self._trained,

@@ -89,7 +89,8 @@ def log_pop_entropy(past: PastAnswers) -> np.ndarray:
     A. M. Rashid et al., *Getting to know you: learning new user preferences in recommender
     systems*, IUI 2002. An item that one user had, or whose users all say the same, scores 0.
     """
-    return np.log2(popularity(past).clip(1)) * _entropy(_counts(past))
+    score: np.ndarray = np.log2(popularity(past).clip(1)) * _entropy(_counts(past))
+    return score
 
 
 def helf(past: PastAnswers) -> np.ndarray:
@@ -101,7 +102,8 @@ def helf(past: PastAnswers) -> np.ndarray:
     counts = _counts(past)
     frequency = np.log(popularity(past).clip(1)) / np.log(max(past.n_users, 2))
     entropy = _entropy(counts) / np.log2(max(counts.shape[1], 2))
-    return 2 * frequency * entropy / np.maximum(frequency + entropy, 1e-12)
+    mean: np.ndarray = 2 * frequency * entropy / np.maximum(frequency + entropy, 1e-12)
+    return mean
 
 
 def _counts(past: PastAnswers) -> np.ndarray:

@@ -17,7 +17,6 @@ from tabcf.recommend.onboarding.rankings import popularity
 __all__ = ["Tree"]
 
 Branch = Literal["like", "dislike", "unknown"]
-_BRANCHES: tuple[Branch, ...] = ("like", "dislike", "unknown")
 
 # Training users and items to predict that the tree is learnt from at most: 3 matrices of 40 MB.
 _MOST_USERS, _MOST_ITEMS = 5_000, 2_000
@@ -62,22 +61,22 @@ class Tree:
         like: float | None,
         behind: Selector,
     ) -> None:
-        self._like = like
         if like is None:
-            self._like = float(past.value.mean()) if len(past.value) else 0.0
+            like = float(past.value.mean()) if len(past.value) else 0.0
+        self._like = like
         self._behind = behind
-        self._root = _Growing(past, self._like, pool, least_users).root(depth)
+        self._root = _Growing(past, like, pool, least_users).root(depth)
 
     def select(self, k: int, asked: Sequence[Any], answers: Answers) -> list[Any]:
         """The node's item; further ones as if it were not known."""
         said = dict(zip(asked, answers, strict=True))
-        node, found = self._root, []
+        node, found = self._root, list[Any]()
         while node is not None and len(found) < k:
             if node.item not in said:
                 found.append(node.item)
             node = node.below[self._branch(said.get(node.item))]
-        rest = self._behind.select(k - len(found), [*asked, *found], [*answers, *[None] * len(found)])
-        return [*found, *rest]
+        answers = [*answers, *[None] * len(found)]
+        return [*found, *self._behind.select(k - len(found), [*asked, *found], answers)]
 
     def _branch(self, answer: float | None) -> Branch:
         if answer is None:
@@ -141,20 +140,23 @@ class _Growing:
         liked = self._sums(self._likes[users], users)
         disliked = self._sums(self._dislikes[users], users)
         unknown = tuple(a - b - c for a, b, c in zip(answers, liked, disliked, strict=True))
-        error = sum(_error(part, mean[0])[0] for part in (liked, disliked, unknown))
+        parts = [_error(part, mean[0])[0] for part in (liked, disliked, unknown)]
+        error = np.sum(parts, axis=0)
         error[list(asked)] = np.inf
         best = int(error.argmin())
         if error[best] >= before[0]:
             return None
         likes, dislikes = self._likes[users, best] > 0, self._dislikes[users, best] > 0
-        parts = {"like": likes, "dislike": dislikes, "unknown": ~(likes | dislikes)}
-        return _Node(
-            self._items[best],
-            {
-                branch: self._node(users[parts[branch]], mean[0], depth - 1, asked | {best})
-                for branch in _BRANCHES
-            },
-        )
+        branches: dict[Branch, np.ndarray] = {
+            "like": likes,
+            "dislike": dislikes,
+            "unknown": ~(likes | dislikes),
+        }
+        below = {
+            branch: self._node(users[is_there], mean[0], depth - 1, asked | {best})
+            for branch, is_there in branches.items()
+        }
+        return _Node(self._items[best], below)
 
     def _sums(self, groups: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, ...]:
         """`(G, I)` numbers, sums and squares of the answers of each of `(U, G)` groups of users."""
