@@ -255,7 +255,7 @@ def _of_unseen(
 ) -> tuple[Source, np.ndarray]:
     """Rows of users without training events who have at least two, ids as the run knows them."""
     entities = trained.encoder.entities
-    events.require([e.plan.id for e in entities.values()])
+    events.require([*(e.plan.id for e in entities.values()), *trained.target.columns])
     rows = trained.encoder.encode_ids(events)
     frame = events.frame.copy(deep=False)
     is_usable = entities["user"].index[rows["user"]] == 0

@@ -131,10 +131,7 @@ def replay_interviews(
     seed: int,
 ) -> Replay:
     """Interviews with users of given events; see `Run.replay_interviews`."""
-    named = {
-        given if isinstance(given, str) else json.dumps(given): _builder(run, given)
-        for given in selectors or selector_names(run)
-    }
+    named = {str(given): _builder(run, given) for given in selectors or selector_names(run)}
 
     def built(name: str, users: Source, seed: int) -> Selector:
         return named[name](_with_gain(run, fold, users, seed=seed))

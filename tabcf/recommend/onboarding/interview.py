@@ -53,7 +53,9 @@ class Interview:
         self._user = user
         self._about = dict(about)
         self._answers: dict[Any, Any] = {}
+        # The next questions, and how many were sought: fewer come where none is left.
         self._asking: list[Any] = []
+        self._n_sought = 0
 
     def __len__(self) -> int:
         """Questions that were answered, those with "don't know" included."""
@@ -76,9 +78,10 @@ class Interview:
         """
         if k < 1:
             raise DataError(f"k: expected a positive number, got {k}")
-        if len(self._asking) < k:
+        if self._n_sought < k:
             answers = [None if a is None else self.scale.number(a) for a in self._answers.values()]
             self._asking = list(self._selector.select(k, list(self._answers), answers))
+            self._n_sought = k
         return self._items(self._asking[:k])
 
     def answer(self, item: Any, answer: Any) -> None:
@@ -98,7 +101,7 @@ class Interview:
         if id in self._answers:
             raise DataError(f"{entity.plan.id} {id!r} is answered already; undo takes answers back")
         self._answers[id] = None if answer is None else self.scale.checked(answer)
-        self._asking = []
+        self._n_sought = 0
 
     def undo(self) -> Any:
         """Take the last answer back; its item is the next question. Gives the item's id.
@@ -109,7 +112,7 @@ class Interview:
         if not self._answers:
             raise DataError("undo: there is no answer to take back")
         item, _ = self._answers.popitem()
-        self._asking = [item]
+        self._asking, self._n_sought = [item], 1
         return item
 
     @property
