@@ -258,10 +258,12 @@ class SelectorDefinition(Definition):
     """How questions for new users are chosen: `build(past, options)` gives a `Selector`.
 
     `past` is a `tabcf.contracts.selector.PastAnswers`. With `needs_posterior` it always has a
-    `gain`, and the selector is refused for models that have no rows to find.
+    `gain`, and the selector is refused for models that have no rows to find; so it is for other
+    kinds of targets than `targets`.
     """
 
     build: Callable[[PastAnswers, Any], Selector]
+    targets: frozenset[TargetKind] = frozenset({"rating", "regression", "binary", "implicit"})
     needs_posterior: bool = False
 
 

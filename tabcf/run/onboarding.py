@@ -56,9 +56,11 @@ class _Saved(Options):
 
 
 def selector_names(run: Run) -> list[str]:
-    """The selectors that a run's model can be asked with."""
+    """The selectors that suit a run's model and its target."""
+    kind, has_rows = run.trained.target.kind, _has_rows(run)
     return run.registry.names_where(
-        "selector", lambda definition: _has_rows(run) or not definition.needs_posterior
+        "selector",
+        lambda other: kind in other.targets and (has_rows or not other.needs_posterior),
     )
 
 
@@ -158,13 +160,20 @@ def _builder(run: Run, given: Named) -> Callable[[PastAnswers], Selector]:
 
     Raises:
         SpecError: There is none of that name, or an option is wrong.
-        RunError: The selector needs rows of new users, which the model has not.
+        RunError: The selector needs rows of new users, which the model has not, or another kind of
+            target.
     """
     component = component_alone("selector", given, run.registry, where="selector")
     definition: SelectorDefinition
     definition, options, *_ = run.registry.resolve("selector", component)
+    kind, known = run.trained.target.kind, ", ".join(selector_names(run))
+    if known and kind not in definition.targets:
+        raise RunError(
+            f"selector: {component.name} takes targets of kind "
+            f"{', '.join(sorted(definition.targets))}, and this run's is {kind}; choose one of "
+            f"{known}"
+        )
     if definition.needs_posterior and not _has_rows(run):
-        known = ", ".join(selector_names(run))
         raise RunError(
             f"selector: {component.name} needs rows of new users, and "
             f"{type(run.trained.model).__name__} has none; choose one of {known}"

@@ -1,4 +1,4 @@
-"""The metric `rps` and the column `ordered`."""
+"""The metric `rps`, the column `ordered` and the selector `contested`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import tabcf_ordinal
 import tabcf_ordinal.metric
+import tabcf_ordinal.selector
 import torch
 from tabcf_ordinal.metric import ranked_probability_score
 
 import tabcf
-from tabcf.errors import SpecError
+from tabcf.errors import RunError, SpecError
 from tabcf.testing import ColumnContract, tiny_ratings
 
 SIZES = pd.DataFrame(
@@ -99,3 +100,50 @@ def test_a_loss_without_probabilities_is_refused() -> None:
 
 def test_the_examples_run() -> None:
     assert doctest.testmod(tabcf_ordinal.metric).failed == 0
+    assert doctest.testmod(tabcf_ordinal.selector).failed == 0
+
+
+def divided_ratings() -> pd.DataFrame:
+    """Of five items all users agree about 0, are torn over 1, and nearly agree about the others."""
+    levels = {0: [4], 1: [1, 5], 2: [3, 4], 3: [2, 3], 4: [4, 5]}
+    rows = [(u, i, own[u % len(own)]) for u in range(24) for i, own in levels.items()]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "rating"])
+
+
+def test_what_people_are_torn_over_is_asked_about_first() -> None:
+    spec = {
+        "tabcf": 1,
+        "target": {"column": "rating", "levels": [1, 2, 3, 4, 5]},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "split": {"random": {"valid": 0, "test": 0.1}},
+        "model": {"dot_product_bias": {"factors": 2}},
+        "train": {"epochs": 1},
+    }
+    run = tabcf.fit(spec, divided_ratings(), plugins=["no:*", tabcf_ordinal])
+    interview = run.interview("contested")
+    assert interview.ask()["item_id"].tolist() == [1]
+    asked = interview.ask(5)["item_id"].tolist()
+    assert asked[-1] == 0
+    assert sorted(asked) == [0, 1, 2, 3, 4]
+    interview.answer(1, 5)
+    assert interview.ask()["item_id"].tolist() == [asked[1]]
+
+
+def test_without_levels_nobody_is_torn() -> None:
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "split": {"random": {"valid": 0, "test": 0.1}},
+        "model": "popular",
+    }
+    run = tabcf.fit(spec, divided_ratings(), plugins=["no:*", tabcf_ordinal])
+    with pytest.raises(
+        RunError, match="contested takes targets of kind rating, and this run's is implicit"
+    ):
+        run.interview("contested")
+    assert "contested" not in set(run.replay_interviews(unseen(), at=[1]).users["selector"])
+
+
+def unseen() -> pd.DataFrame:
+    return divided_ratings().assign(user_id=lambda frame: frame["user_id"] + 100)

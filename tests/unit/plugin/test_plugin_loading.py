@@ -163,6 +163,7 @@ def test_every_builtin_comes_through_the_hooks() -> None:
         "split",
         "schedule",
         "tracker",
+        "selector",
         "unknown",
     }
 

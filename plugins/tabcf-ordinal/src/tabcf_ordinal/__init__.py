@@ -1,4 +1,4 @@
-"""Ordered levels for tabcf: the loss `ordered_logit`, the metric `rps`, the column `ordered`."""
+"""Ordered levels for tabcf: a loss, a metric, a kind of column and a selector of questions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from tabcf.contracts.definitions import ColumnDefinition, LossDefinition, MetricDefinition
+from tabcf.contracts.definitions import (
+    ColumnDefinition,
+    LossDefinition,
+    MetricDefinition,
+    SelectorDefinition,
+)
 from tabcf.contracts.options import NoOptions, Options
+from tabcf.contracts.selector import PastAnswers
 from tabcf.contracts.tables import Tables
 from tabcf.contracts.target import TargetInfo
 from tabcf.plugin.hooks import hookimpl
@@ -19,8 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tabcf_ordinal.loss import OrderedLogit
+    from tabcf_ordinal.selector import Contested
 
 __all__ = [
+    "CONTESTED",
     "ORDERED",
     "ORDERED_LOGIT",
     "RPS",
@@ -29,6 +37,7 @@ __all__ = [
     "tabcf_columns",
     "tabcf_losses",
     "tabcf_metrics",
+    "tabcf_selectors",
 ]
 
 
@@ -89,6 +98,12 @@ def _rps(target: TargetInfo, options: NoOptions) -> Callable[..., Any]:
     return compute
 
 
+def _contested(past: PastAnswers, options: NoOptions) -> Contested:
+    from tabcf_ordinal.selector import Contested
+
+    return Contested(past)
+
+
 ORDERED = ColumnDefinition(
     name="ordered",
     options=OrderedOptions,
@@ -106,6 +121,14 @@ RPS = MetricDefinition(
     targets=frozenset({"rating"}),
     build=_rps,
     reads="probabilities",
+)
+CONTESTED = SelectorDefinition(
+    name="contested",
+    options=NoOptions,
+    summary="Log popularity times how far apart an item's ratings are.",
+    example="contested",
+    targets=frozenset({"rating"}),
+    build=_contested,
 )
 
 
@@ -125,3 +148,9 @@ def tabcf_losses() -> Sequence[LossDefinition]:
 def tabcf_metrics() -> Sequence[MetricDefinition]:
     """The one metric."""
     return [RPS]
+
+
+@hookimpl
+def tabcf_selectors() -> Sequence[SelectorDefinition]:
+    """The one selector."""
+    return [CONTESTED]
