@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tabcf.audit.loop import Group, Population
+from tabcf.audit.population import Group, Population
 
 __all__ = ["planted_population"]
 

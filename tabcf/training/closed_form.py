@@ -15,7 +15,7 @@ from tabcf.contracts.layout import Layout
 from tabcf.errors import TrainingError
 from tabcf.training.neighbours import co_occurrences, distinct_pairs, interactions
 
-__all__ = ["EASE", "EDLAE", "BiasModel", "MeanModel", "PopularModel"]
+__all__ = ["EASE", "EDLAE", "BiasModel", "MeanModel", "PopularModel", "ease_weights"]
 
 
 class MeanModel(nn.Module):
@@ -182,11 +182,7 @@ class EASE(nn.Module):
         for block, counts in co_occurrences(users, items, n_items):
             gram[:, block] = counts
         gram = gram[1:, 1:]
-        gram.diagonal().add_(self.penalty(gram.diagonal()))
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        weight = -inverse / inverse.diagonal()[None]
-        weight.fill_diagonal_(0.0)
-        self.weight[1:, 1:] = weight.float()
+        self.weight[1:, 1:] = ease_weights(gram, self.penalty(gram.diagonal())).float()
 
     def penalty(self, counts: Tensor) -> Tensor:
         """What the diagonal is raised by, from the items' numbers of users."""
@@ -240,6 +236,20 @@ class EDLAE(EASE):
     def penalty(self, counts: Tensor) -> Tensor:
         """The ridge, and a share of the item's number of users."""
         return self._l2 + counts * (self._dropout / (1 - self._dropout))
+
+
+def ease_weights(gram: Tensor, penalty: Tensor) -> Tensor:
+    """`(I, I)` weights from each item to the others, as `EASE` says; the Gram matrix is overwritten.
+
+    Args:
+        gram: `(I, I)` float64: users that had both items.
+        penalty: `(I,)`: what its diagonal is raised by.
+    """
+    gram.diagonal().add_(penalty)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    weight = -inverse / inverse.diagonal()[None]
+    weight.fill_diagonal_(0.0)
+    return weight
 
 
 def _target(problem: FitProblem) -> Tensor:
