@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from tabcf.audit.choice import Choice
+from tabcf.audit.result import LoopResult
 from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching
@@ -453,6 +455,67 @@ class Run:
     def biases(self, entity: str) -> pd.DataFrame:
         """Trained biases by id, highest first, beside mean target and number of events."""
         return bias_table(self.trained, entity, mean_target=self.mean_targets.get(entity))
+
+    def simulate(
+        self,
+        policies: Sequence[str] = ("model", "popular", "random"),
+        *,
+        rounds: int = 10,
+        k: int = 10,
+        seeds: Sequence[int] = (0,),
+        groups: Sequence[str] = (),
+        utility: Run | None = None,
+        share: float = 0.02,
+        choice: Choice | None = None,
+        state: str | Path | None = None,
+        max_users: int | None = None,
+        on_round: Callable[[str, int, int], None] | None = None,
+    ) -> LoopResult:
+        """What would become of users and items if choices from lists were what is learnt from.
+
+        Users, items and first interactions are those of the training events. In each round the
+        model is fitted again on all interactions so far: a solved one anew, a trained one from
+        its weights of the round before, for a tenth of its epochs.
+
+        Args:
+            policies: Which of `model`, `popular` and `random` take part, each in its own world.
+            rounds: How many.
+            k: Length of the lists.
+            seeds: A world each, for each policy; figures spread over them.
+            groups: Groups to watch: `item.genres=Animation`, whose members are the users with at
+                least twice the usual share of such items, or `user.gender=F`, whose items are
+                those at least twice as usual among members as among others.
+            utility: A run whose scores, standardised for each user, are what items are worth to
+                them; by default a dot product of another seed (`ials`) on the same events.
+            share: How many interactions a round would add if everyone took all that they look for,
+                as a share of the first ones; each user's part is in proportion to their own.
+            choice: How users choose from a list.
+            state: A file that finished worlds are kept in; a simulation that was cut off goes on
+                from it.
+            max_users: Only so many users, drawn with the run's seed.
+            on_round: Is told policy, seed and round after each.
+
+        Raises:
+            RunError: The target is not implicit, the run has no users and items or has two stages,
+                `utility` does not know them all, or the file is of another simulation.
+            DataError: A policy, a group or a number is not as it should be.
+        """
+        from tabcf.run.feedback import simulate_run
+
+        return simulate_run(
+            self,
+            policies,
+            rounds=rounds,
+            k=k,
+            seeds=seeds,
+            groups=groups,
+            utility=utility,
+            share=share,
+            choice=choice,
+            state=None if state is None else Path(state),
+            max_users=max_users,
+            on_round=on_round,
+        )
 
     @property
     def inspection(self) -> Inspector:

@@ -25,14 +25,14 @@ from tabcf.run.build import (
     plugins_at_work,
 )
 from tabcf.run.prepare import TRAIN, VALID, Encoded, Events, encode_rows, encode_split
-from tabcf.run.progress import Progress
+from tabcf.run.progress import Progress, Silent
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy, write_mean_rows
 from tabcf.spec.records import Spec
 from tabcf.training.engine import choose_engine
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 
-__all__ = ["Fitted", "Stage", "fit_stage", "refit_stage"]
+__all__ = ["Fitted", "Stage", "continue_stage", "fit_stage", "refit_stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,37 @@ def refit_stage(
     )
 
 
+def continue_stage(
+    stage: Stage, before: Trained | None = None, *, epochs: int | None = None
+) -> Trained:
+    """Fit on the training rows, going on from an earlier fit's weights where the model is trained.
+
+    A solved model is solved anew.
+
+    Args:
+        stage: What it is fitted by; users and items must be those of the earlier fit.
+        before: The earlier fit; without it the weights begin at random.
+        epochs: How many; the spec's by default.
+
+    Raises:
+        TrainingError: The columns are no longer those of the earlier fit.
+    """
+    encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN)
+    if before is not None and encoded.encoder.layout != before.encoder.layout:
+        raise TrainingError(
+            "the weights of an earlier fit do not suit these rows: a column has other values now"
+        )
+    trained, _ = _train(
+        stage,
+        encoded,
+        (),
+        epochs=epochs or stage.spec.train.epochs,
+        progress=Silent(),
+        before=before,
+    )
+    return trained
+
+
 def _train(
     stage: Stage,
     encoded: Encoded,
@@ -170,6 +201,7 @@ def _train(
     on_epoch: Callable[[EpochReport], None] | None = None,
     first: FirstStage | None = None,
     is_refit: bool = False,
+    before: Trained | None = None,
 ) -> tuple[Trained, Training]:
     """One fit on encoded training rows, validated by the way if there are validation rows."""
     spec, registry, events, loss = stage.spec, stage.registry, stage.events, stage.loss
@@ -205,6 +237,9 @@ def _train(
                 solve(model, problem, options, rng)
             model.eval()
             return trained, Training()
+        if before is not None:
+            model.load_state_dict(before.model.state_dict())
+            loss_module.load_state_dict(before.loss.state_dict())
         policy = unknown_policy(spec, registry)
         objective = build_objective(
             spec, registry, loss.definition, encoded, model, loss_module, masking=policy.masking
