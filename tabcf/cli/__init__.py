@@ -37,6 +37,7 @@ COMMANDS = {
     "report": "Write one HTML page on a run.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "similar": "List the nearest items or users.",
+    "simulate": "Simulate what recommending does to users over time.",
 }
 
 
