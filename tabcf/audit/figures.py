@@ -1,6 +1,6 @@
 """Figures of lists and choices: how unequal, how alike, how far from what was.
 
-Dimension letters: U users, I items, K places of a list, M interactions, A kinds, P pairs of users.
+Dimension letters: U users, I items, K places of a list, M interactions, A kinds.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ def gini(counts: np.ndarray) -> float:
     return float(2 * (np.arange(1, n + 1) * ordered).sum() / (n * total) - (n + 1) / n)
 
 
-def jaccard(taken: np.ndarray, pairs: np.ndarray) -> float:
+def jaccard(taken: np.ndarray) -> float:
     """Mean over pairs of users of the items that both took, over those that either took.
 
-    Pairs of a user with themselves, and those of two who took nothing, are left out.
+    Pairs of two who took nothing are left out.
 
     Args:
         taken: `(U, I)` booleans.
-        pairs: `(2, P)` users.
 
     Example:
-        >>> taken = np.array([[True, True, False], [False, True, True]])
-        >>> round(jaccard(taken, np.array([[0, 0], [1, 0]])), 3)
+        >>> round(jaccard(np.array([[True, True, False], [False, True, True]])), 3)
         0.333
     """
-    one, two = taken[pairs[0]], taken[pairs[1]]
-    both, either = (one & two).sum(1), (one | two).sum(1)
-    counts = (either > 0) & (pairs[0] != pairs[1])
-    return float((both[counts] / either[counts]).mean()) if counts.any() else 0.0
+    had = taken.astype(np.float32)
+    counts = had.sum(1)
+    both = had @ had.T
+    either = counts[:, None] + counts - both
+    is_pair = (either > 0) & ~np.eye(len(had), dtype=bool)
+    return float((both[is_pair] / either[is_pair]).mean()) if is_pair.any() else 0.0
 
 
 def kind_shares(had: np.ndarray, kinds: np.ndarray) -> np.ndarray:

@@ -28,10 +28,10 @@ __all__ = ["NO_RECOMMENDER", "Policy", "simulate"]
 
 NO_RECOMMENDER = "no recommender"
 
-# Pairs of users whose choices are compared; their mean's standard error is then below 0.01.
-_N_PAIRS = 2_000
-# What random numbers are for; the draws of each are independent of how many the others take.
-_PAIRS, _USERS, _POLICY = 0, 1, 2
+# Users who are compared with one another; of more, so many are drawn.
+_N_COMPARED = 1_000
+# What random numbers are for: each has its own, whatever the others draw.
+_COMPARED, _USERS, _POLICY = 0, 1, 2
 
 
 class Policy(Protocol):
@@ -128,7 +128,7 @@ def _world(
     seen[population.users, population.items] = True
     users, items = population.users, population.items
     taken = np.zeros(utility.shape, dtype=bool)
-    pairs = np.random.default_rng([seed, _PAIRS]).integers(0, len(utility), (2, _N_PAIRS))
+    compared = np.random.default_rng([seed, _COMPARED]).permutation(len(utility))[:_N_COMPARED]
     kinds = population.item_kinds
     before = kind_shares(seen, kinds)
     for number in range(rounds):
@@ -150,8 +150,8 @@ def _world(
             "utility": float(utility[who, what].mean()) if len(who) else float("nan"),
             "gini": gini(np.bincount(items, minlength=utility.shape[1])),
             **list_figures(population, lists),
-            "drift": divergence(kind_shares(taken, kinds), before, taken.any(1)),
-            "jaccard": jaccard(taken, pairs),
+            "drift": divergence(kind_shares(taken, kinds), before, np.any(taken, axis=1)),
+            "jaccard": jaccard(taken[compared]),
         }
 
 

@@ -53,8 +53,8 @@ class PopularPolicy:
     def lists(self, seen: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
         """`(U, k)` items; equally popular ones in the same random order for everyone."""
         counts = np.bincount(self._items, minlength=seen.shape[1])
-        counts = counts + rng.random(len(counts))
-        return top_lists(np.broadcast_to(counts, seen.shape), seen, k, rng)
+        scores = counts + rng.random(len(counts))
+        return top_lists(np.broadcast_to(scores, seen.shape), seen, k, rng)
 
 
 class ScoresPolicy:
@@ -101,9 +101,7 @@ class Reranked:
         return self._rerank(self._policy.scores, seen, k)
 
 
-def top_lists(
-    scores: np.ndarray, seen: np.ndarray, k: int, rng: np.random.Generator
-) -> np.ndarray:
+def top_lists(scores: np.ndarray, seen: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """`(U, k)` items with the highest scores, none seen, ties in random order; -1 where none.
 
     Example:

@@ -18,7 +18,7 @@ __all__ = ["Finished", "fingerprint"]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Rows of the worlds that are done, by policy and seed, and the fingerprint that they are of."""
+    """Rows of the worlds that are done, by policy and seed, and the fingerprint they are of."""
 
     of: str
     worlds: dict[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
@@ -37,7 +37,9 @@ class Finished:
             own = state["of"]
             worlds = {(world["policy"], world["seed"]): world["rows"] for world in state["worlds"]}
         except (ValueError, KeyError, TypeError):
-            raise RunError(f"{path}: expected the state of a simulation, got another file") from None
+            raise RunError(
+                f"{path}: expected the state of a simulation, got another file"
+            ) from None
         if own != of:
             raise RunError(
                 f"{path}: holds a simulation of another population or other settings; name "

@@ -1,4 +1,4 @@
-"""A run in a simulated feedback loop: its model learns from what users choose from its own lists."""
+"""A run in a simulated feedback loop: its model learns from what is chosen from its own lists."""
 
 from __future__ import annotations
 

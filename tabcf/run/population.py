@@ -32,7 +32,8 @@ __all__ = ["Simulated", "all_scores", "population_of"]
 
 # How many times the usual share of a kind makes a user a member, or an item the members' own.
 _LIFT = 2.0
-_TASTE = {"ials": {}}
+# What finds tastes where no run says them.
+_TASTE = "ials"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class Simulated:
         """The first events, and those of users and items behind them, whose columns are unknown.
 
         Args:
-            users: `(N,)` places, the M of the first events first. items: `(N,)` likewise.
+            users: `(N,)` places of users, the M of the first events first.
+            items: `(N,)` places of items.
         """
         run, n_first, n = self.run, len(self.users), len(users)
         rows = np.concatenate([np.arange(n_first), np.full(n - n_first, -1)])

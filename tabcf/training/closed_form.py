@@ -239,7 +239,7 @@ class EDLAE(EASE):
 
 
 def ease_weights(gram: Tensor, penalty: Tensor) -> Tensor:
-    """`(I, I)` weights from each item to the others, as `EASE` says; the Gram matrix is overwritten.
+    """`(I, I)` weights from each item to the others, as `EASE` says; overwrites the Gram matrix.
 
     Args:
         gram: `(I, I)` float64: users that had both items.

@@ -27,12 +27,12 @@ def test_gini_is_half_the_relative_mean_difference(counts: list[int]) -> None:
     assert gini(values) == pytest.approx(differences / (2 * values.mean()))
 
 
-def test_jaccard_leaves_out_pairs_of_one_user_and_of_two_who_took_nothing() -> None:
+def test_jaccard_leaves_out_pairs_of_two_who_took_nothing() -> None:
     taken = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)
-    pairs = np.array([[0, 1, 2, 0], [1, 1, 3, 2]])
-    # 1 of 3; itself; nobody took anything; 0 of 2.
-    assert jaccard(taken, pairs) == pytest.approx((1 / 3 + 0) / 2)
-    assert jaccard(taken, np.array([[2], [3]])) == 0.0
+    # 1 of 3 for the first two; 0 for each of them beside the others; the last two do not count.
+    assert jaccard(taken) == pytest.approx(1 / 3 / 5)
+    assert jaccard(taken[2:]) == 0.0
+    assert jaccard(taken[:1]) == 0.0
 
 
 def test_divergence_is_of_the_users_who_took_something() -> None:
