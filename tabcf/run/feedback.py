@@ -12,7 +12,7 @@ import numpy as np
 
 from tabcf.audit.choice import Choice
 from tabcf.audit.loop import Policy, simulate
-from tabcf.audit.policies import PopularPolicy, RandomPolicy, ScoresPolicy
+from tabcf.audit.loop_policies import PopularPolicy, RandomPolicy, ScoresPolicy
 from tabcf.audit.result import LoopResult
 from tabcf.errors import DataError
 from tabcf.recommend.trained import Trained

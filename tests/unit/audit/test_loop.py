@@ -13,7 +13,7 @@ import pytest
 from tabcf.audit.figures import kind_shares
 from tabcf.audit.loop import NO_RECOMMENDER, Policy, simulate
 from tabcf.audit.planted import planted_population
-from tabcf.audit.policies import (
+from tabcf.audit.loop_policies import (
     PopularPolicy,
     RandomPolicy,
     Rerank,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabcf.audit.policies import (
+from tabcf.audit.loop_policies import (
     PopularPolicy,
     RandomPolicy,
     Reranked,
