@@ -44,6 +44,9 @@ def plot_loop(result: LoopResult, to: Path | IO[bytes]) -> None:
             axes.fill_between(
                 own["round"], own["low"], own["high"], color=line.get_color(), alpha=0.2, lw=0
             )
+        if name == "homogeneity":
+            # A ratio, many times as high for popular items as for a model.
+            axes.set_yscale("log")
         axes.set(xlabel="round", title=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in panels[len(names) :]:
