@@ -199,6 +199,7 @@ def _tastes(simulated: Simulated, other: Run | None) -> np.ndarray:
 def _taste_spec(spec: Spec) -> Spec:
     own = {
         "model": Component.model_validate(_TASTE),
+        "fit": None,
         "loss": None,
         "negatives": None,
         "unknown": None,

@@ -174,13 +174,14 @@ def continue_stage(
 
     Raises:
         TrainingError: The columns are no longer those of the earlier fit.
+        KeyboardInterrupt: Training was stopped by Ctrl-C; weights of half a fit are of no use here.
     """
     encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN)
     if before is not None and encoded.encoder.layout != before.encoder.layout:
         raise TrainingError(
             "the weights of an earlier fit do not suit these rows: a column has other values now"
         )
-    trained, _ = _train(
+    trained, training = _train(
         stage,
         encoded,
         (),
@@ -188,6 +189,8 @@ def continue_stage(
         progress=Silent(),
         before=before,
     )
+    if training.is_interrupted:
+        raise KeyboardInterrupt
     return trained
 
 

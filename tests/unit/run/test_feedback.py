@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,14 @@ def test_what_cannot_be_simulated_is_refused(run: tabcf.Run) -> None:
 def test_a_group_that_is_none_is_refused(run: tabcf.Run, group: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         run.simulate(groups=[group])
+
+
+def test_half_a_fit_is_no_round(trained: tabcf.Run) -> None:
+    """Ctrl-C ends a fit early with what it has; a simulation must not go on with that."""
+    simulated = Simulated.of(trained)
+    events = simulated.events(simulated.users, simulated.items)
+    stage = Stage.of(trained.spec, trained.registry, events)
+    control_c = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+    control_c.start()
+    with pytest.raises(KeyboardInterrupt):
+        continue_stage(stage, trained.trained, epochs=1_000_000)
