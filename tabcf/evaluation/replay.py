@@ -20,6 +20,7 @@ from tabcf.errors import DataError
 from tabcf.evaluation.compare import compare_users
 from tabcf.metrics.lists import ndcg_at_k
 from tabcf.recommend.fold_in.fold_in import FoldIn
+from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import fold_in
 from tabcf.recommend.onboarding.past import answers_of
 from tabcf.recommend.trained import Trained
@@ -214,14 +215,14 @@ class _Halves:
 
     def measured(self, fold: FoldIn | None, is_told: np.ndarray, metric: str) -> np.ndarray:
         """`(n,)`: the metric of each user on the second half."""
-        newcomers = fold_in(
+        given = read_given(
             self._trained,
             "user",
-            fold,
             self._given,
             is_positive=is_told & self._is_positive,
             attributes=self.people,
         )
+        newcomers = fold_in(self._trained, given, fold)
         n = len(self.ids)
         if metric == _RMSE:
             predicted = newcomers.predict(self._held)["prediction"].to_numpy(dtype=np.float64)

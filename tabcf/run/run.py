@@ -320,6 +320,7 @@ class Run:
         from tabcf.run.kept_index import add_index
 
         return add_index(self)
+
     def learning_curve(
         self,
         events: Any,

@@ -20,7 +20,7 @@ from tabcf.data.batches import join, select
 from tabcf.data.entities import Entity
 from tabcf.data.sources import Source
 from tabcf.recommend.fold_in.fold_in import FoldIn
-from tabcf.recommend.fold_in.pointwise import Pointwise
+from tabcf.recommend.fold_in.pointwise import Pointwise, is_scaled
 from tabcf.recommend.fold_in.solver import Posterior
 
 __all__ = ["InformationGain", "new_users"]
@@ -90,17 +90,19 @@ class InformationGain:
             if value is not None and not (self._target.kind == "implicit" and value < 0.5)
         ]
         users, items, values = zip(*given, strict=True) if given else ((), (), ())
-        own = select(self._users, self._user_rows(torch.arange(len(asked))))
+        # Row 0 is nobody's.
+        rows = self._user_rows(torch.arange(len(asked)))
+        own = select(self._users, torch.cat([rows.new_zeros(1), rows]))
         table = Table(
             {
-                "user": torch.tensor(users, dtype=torch.int32),
+                "user": torch.tensor(users, dtype=torch.int32) + 1,
                 "item": torch.tensor(items, dtype=torch.int32),
             },
             select(self._blank, torch.zeros(len(given), dtype=torch.int64)),
             {"user": EntityTable(own), "item": EntityTable(self._items)},
             self._encoded(torch.tensor(values, dtype=torch.float64)),
         )
-        return self._fold.solve(table, torch.arange(len(asked)))
+        return self._fold.solve(table, len(asked))
 
     def _user_rows(self, numbers: Tensor) -> Tensor:
         """Rows of the users' table, whose row 0 is blank."""
@@ -118,20 +120,20 @@ class InformationGain:
         values, covariance = posterior.mean[owner], posterior.covariance[numbers]
         inputs = self._pairs(owner, item)
         if self._is_ranking:
-            raw, derivatives = self._fold.slots.jacobian(values.float(), inputs)
+            raw, derivatives = self._fold.responses(inputs).jacobian(values)
             slope = derivatives[:, 0].view(n, m, -1)
             share = raw[:, 0].double().view(n, m).softmax(1)
             slope = slope - share.unsqueeze(1) @ slope
             return _half_log(((slope @ covariance) * slope).sum(2))
         likelihood = Pointwise(
-            self._fold.slots,
-            self._fold.trained.loss,
-            inputs,
+            self._fold.responses(inputs),
+            self._fold.loss,
             self._mean[item],
             None,
             torch.arange(n * m),
             n * m,
             noise=self._fold.noise,
+            is_scaled=is_scaled(self._fold.loss),
         )
         curvature = likelihood.curvature(values).hessian.view(n, m, *covariance.shape[1:])
         curvature = curvature / self._noise[rows][:, None, None]

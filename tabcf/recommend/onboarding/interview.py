@@ -14,6 +14,7 @@ from tabcf.contracts.selector import Selector
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 from tabcf.recommend.fold_in.fold_in import FoldIn
+from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
 from tabcf.recommend.onboarding.scale import LIKE, AnswerScale
 from tabcf.recommend.trained import Trained
@@ -162,14 +163,14 @@ class Interview:
             encoder.entities["item"].plan.id: ratings.iloc[:, 0],
             **dict.fromkeys(self._trained.target.columns, answers),
         }
-        return fold_in(
+        given = read_given(
             self._trained,
             "user",
-            self._fold,
             Source(pd.DataFrame(events), "answers"),
             is_positive=is_positive,
             attributes=self._user,
         )
+        return fold_in(self._trained, given, self._fold)
 
     def save(self, path: str | Path) -> Path:
         """Write the answers to a JSON file, in place of one that is there; `Run.interview` resumes.
