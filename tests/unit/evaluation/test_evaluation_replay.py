@@ -16,7 +16,6 @@ from tabcf.data.sources import source_of_frame
 from tabcf.errors import DataError, RunError
 from tabcf.evaluation.replay import replay
 from tabcf.recommend.fold_in.fold_in import FoldIn
-from tabcf.run.builtins import builtin_registry
 from tabcf.testing import tiny_ratings
 
 SPEC: dict[str, Any] = {
@@ -184,10 +183,10 @@ def test_a_summary_has_paired_intervals(run: tabcf.Run) -> None:
 
 def test_all_selectors_that_suit_the_model_by_default(run: tabcf.Run) -> None:
     found = run.replay_interviews(ALL, at=[1]).users
-    assert set(found["selector"]) == set(builtin_registry().names("selector"))
+    assert set(found["selector"]) == set(run.registry.names("selector"))
     ease = tabcf.fit({**LIKES, "model": {"ease": 10}, "loss": None}, ALL)
     found = ease.replay_interviews(ALL, at=[1]).users
-    assert set(found["selector"]) == set(builtin_registry().names("selector")) - {"d_optimal"}
+    assert set(found["selector"]) == set(run.registry.names("selector")) - {"d_optimal"}
 
 
 def test_a_selector_with_options_goes_by_them(run: tabcf.Run) -> None:
