@@ -186,7 +186,7 @@ def test_all_selectors_that_suit_the_model_by_default(run: tabcf.Run) -> None:
     assert set(found["selector"]) == set(run.registry.names("selector"))
     ease = tabcf.fit({**LIKES, "model": {"ease": 10}, "loss": None}, ALL)
     found = ease.replay_interviews(ALL, at=[1]).users
-    assert set(found["selector"]) == set(run.registry.names("selector")) - {"d_optimal"}
+    assert set(found["selector"]) == set(ease.registry.names("selector")) - {"d_optimal"}
 
 
 def test_a_selector_with_options_goes_by_them(run: tabcf.Run) -> None:
