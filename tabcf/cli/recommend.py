@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tabcf.cli.session import load_run
+from tabcf.cli.session import load_run, yaml_values
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -22,6 +22,8 @@ __all__ = ["command"]
 @click.option("--retrieve", metavar="RUN", help="A run that finds the items; RUN orders them.")
 @click.option("--no-retrieve", is_flag=True, help="Leave out RUN's own first stage.")
 @click.option("--retrieved", type=click.IntRange(min=1), help="How many the first stage finds.")
+@click.option("--rerank", multiple=True, metavar="NAME", help="Such as 'mmr: {of: genres}'.")
+@click.option("--no-rerank", is_flag=True, help="Leave out RUN's own re-rankers.")
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
 @click.option("--exact", is_flag=True, help="Leave the run's index alone, if it has one.")
 @formats
@@ -37,6 +39,8 @@ def command(
     retrieve: str | None,
     no_retrieve: bool,
     retrieved: int | None,
+    rerank: tuple[str, ...],
+    no_rerank: bool,
     seen: bool,
     exact: bool,
     style: str | None,
@@ -72,6 +76,7 @@ def command(
         retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
         n_retrieved=retrieved,
         index=False if exact else "auto",
+        rerank=loaded.reranking(yaml_values("--rerank", rerank) if rerank else not no_rerank),
         is_text=True,
     )
     show_frame(frame, style)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from tabcf.run.run import Run
 
-__all__ = ["Session", "load_run", "session"]
+__all__ = ["Session", "load_run", "session", "yaml_values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,14 @@ def load_run(folder: str) -> Run:
 
     options = session()
     return load(folder, plugins=options.plugins, allow_changed_plugins=options.allow_changed)
+
+
+def yaml_values(option: str, texts: Iterable[str]) -> list[Any]:
+    """What is written in YAML behind an option that may be given several times.
+
+    Raises:
+        SpecError: It is no YAML.
+    """
+    from tabcf.spec.document import parse_document
+
+    return [parse_document(text, option).tree for text in texts]

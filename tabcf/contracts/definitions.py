@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tabcf.contracts.inputs import Bag
     from tabcf.contracts.layout import Layout
+    from tabcf.contracts.reranking import Rerank
     from tabcf.contracts.selector import PastAnswers, Selector
     from tabcf.contracts.table import Table
     from tabcf.contracts.tables import Tables
@@ -36,6 +37,7 @@ __all__ = [
     "MetricDefinition",
     "ModelDefinition",
     "RankedLists",
+    "RerankerDefinition",
     "SamplerDefinition",
     "ScheduleDefinition",
     "SelectorDefinition",
@@ -251,6 +253,20 @@ class SamplerDefinition(Definition):
     """
 
     build: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankerDefinition(Definition):
+    """A re-ranker: `build(options)` gives a function of a `tabcf.contracts.reranking.Pool`.
+
+    The options have an `n`, how many of a list's first items it looks at. One that `explores`
+    leaves something to chance and gives propensities; its options have a `seed`.
+    `item_columns(options)` names the columns of the items' table that it asks for.
+    """
+
+    build: Callable[[Any], Rerank]
+    explores: bool = False
+    item_columns: Callable[[Any], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.table import Table
+from tabcf.data.attributes import attribute_of
 from tabcf.data.batches import select, slice_bag
 from tabcf.data.encoder import Encoder
 from tabcf.data.sources import Source
-from tabcf.data.values import sets
 from tabcf.metrics.ranking import rank_items, rank_relevant
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.topk import Lists
@@ -246,13 +246,8 @@ def item_attributes(trained: Trained, column: str) -> Tensor:
         DataError: The item table has no such column.
     """
     source = trained.encoder.entities["item"].with_blank_row()
-    source.require([column])
-    values, offsets = sets(source.frame[column], separator="|")
-    known, place = np.unique(np.array(values, dtype=str), return_inverse=True)
-    found = torch.zeros(len(source.frame), max(len(known), 1))
-    rows = np.repeat(np.arange(len(source.frame)), np.diff(offsets))
-    found[rows, place] = 1.0
-    return found[1:]
+    found = attribute_of(source, column).of_rows[1:]
+    return torch.from_numpy(found if found.shape[1] else np.zeros((len(found), 1))).float()
 
 
 def relevant_items(table: Table, seen: History | None) -> tuple[np.ndarray, History]:

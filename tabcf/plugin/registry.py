@@ -15,6 +15,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    RerankerDefinition,
     SamplerDefinition,
     ScheduleDefinition,
     SelectorDefinition,
@@ -39,6 +40,7 @@ KINDS: Mapping[str, type[Definition]] = {
     "split": SplitDefinition,
     "sampler": SamplerDefinition,
     "schedule": ScheduleDefinition,
+    "reranker": RerankerDefinition,
     "tracker": TrackerDefinition,
     "selector": SelectorDefinition,
     "unknown": UnknownDefinition,
@@ -47,6 +49,7 @@ KINDS: Mapping[str, type[Definition]] = {
 _NOUNS: Mapping[str, str] = {
     "column": "kind of column",
     "fit": "way to fit",
+    "reranker": "re-ranker",
     "unknown": "policy for unknown values",
 }
 

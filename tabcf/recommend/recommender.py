@@ -18,6 +18,8 @@ from tabcf.data.entities import Entity
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
 from tabcf.recommend.index import IndexUse, chosen_index, indexed_items
+from tabcf.recommend.reranking.chain import Reranking, UserSide
+from tabcf.recommend.reranking.facts import ItemFacts
 from tabcf.recommend.rules import capped, caps_of
 from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import FirstStage, Trained
@@ -60,6 +62,7 @@ def recommend(
     retrieve: Trained | bool = True,
     n_retrieved: int | None = None,
     index: IndexUse = "auto",
+    rerank: Reranking | None = None,
     is_text: bool = False,
 ) -> pd.DataFrame:
     """The k items with the highest scores for each user.
@@ -85,12 +88,14 @@ def recommend(
             demands it, False rejects it, and "auto" takes it where there are many items and none
             of `candidates`, `where`, `deny`, `max_per` and a first stage is given, which do not go
             with it.
+        rerank: Re-rankers that put the first items into another order, before `max_per`.
         is_text: Ids come from a command line.
 
     Returns:
         One row a recommendation: the user's id, `rank` from 1, the item's id, its label where
-        there is one, `score`, and `basis`: what the user's part of the score rests on, `trained`,
-        `attributes` or `average`.
+        there is one, `score`, where a re-ranker explores `propensity`, the probability with which
+        the item came to that place, and `basis`: what the user's part of the score rests on,
+        `trained`, `attributes` or `average`.
 
     Raises:
         DataError: An id is of another type than in training, an attribute frame has no usable
@@ -110,7 +115,8 @@ def recommend(
         "max_per": bool(max_per),
         "retrieve": first is not None,
     }
-    chosen = chosen_index(trained.index, index, k, narrowing)
+    depth = k if rerank is None else max(rerank.n, k)
+    chosen = chosen_index(trained.index, index, depth, narrowing)
     asked = asked_users(trained, users, is_text=is_text)
     events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
     past = trained.past
@@ -118,8 +124,11 @@ def recommend(
     if chosen is not None:
         entity = trained.encoder.entities["item"]
         had = None if excluded is None else Bag(excluded.values - 1, excluded.offsets)
-        n = min(k, len(entity) - 1)
-        blocks = indexed_items(trained, chosen, asked.inputs, events, n, seen=had)
+        n = min(depth, len(entity) - 1)
+        blocks: Iterable[Lists] = indexed_items(trained, chosen, asked.inputs, events, n, seen=had)
+        if rerank is not None:
+            known = offered_items(trained)
+            blocks = _reranked(trained, rerank, blocks, known, asked, events, k=k, n=min(k, n))
         lists = [_frame(trained, asked, lambda at: _named(entity, at + 1), b) for b in blocks]
         return pd.concat(lists, ignore_index=True)
     offered = offered_items(trained, candidates, is_text=is_text)
@@ -136,7 +145,13 @@ def recommend(
     seen = None if excluded is None else _as_columns(excluded, offered.rows)
     rng = Generator().manual_seed(trained.seed)
     caps = caps_of(offered.source, max_per or {})
-    longer = len(offered.ids) if caps else min(k, len(offered.ids))
+    if caps and rerank is not None and rerank.explores:
+        raise DataError(
+            "max_per: it would leave out items after the probability of their places is known; use "
+            "the re-ranker group_caps before the one that explores"
+        )
+    n_listed = len(offered.ids) if caps else min(k, len(offered.ids))
+    longer = min(max(depth, n_listed), len(offered.ids))
     found: Iterable[Lists]
     if first is None:
         found = top_items(
@@ -172,11 +187,29 @@ def recommend(
             seen=seen,
             history=history,
         )
+    if rerank is not None:
+        found = _reranked(trained, rerank, found, offered, asked, events, k=k, n=n_listed)
     lists = [
         _frame(trained, asked, offered.named, capped(block, caps, k) if caps else block)
         for block in found
     ]
     return pd.concat(lists, ignore_index=True)
+
+
+def _reranked(
+    trained: Trained,
+    rerank: Reranking,
+    found: Iterable[Lists],
+    offered: OfferedItems,
+    asked: AskedUsers,
+    events: Inputs,
+    *,
+    k: int,
+    n: int,
+) -> Iterable[Lists]:
+    """Lists of k in their new order, n long."""
+    items = ItemFacts(trained, offered.rows, offered.inputs, offered.source, rerank.fold_in)
+    return rerank.reranked(found, items, UserSide(asked.rows, asked.inputs, events), k=k, n=n)
 
 
 def _stage(trained: Trained, retrieve: Trained | bool, n: int | None) -> FirstStage | None:
@@ -312,5 +345,7 @@ def _frame(
     if labels is not None:
         values[item.label or "label"] = labels
     values["score"] = lists.scores[user, rank].numpy()
+    if lists.propensities is not None:
+        values["propensity"] = lists.propensities[user, rank].numpy()
     values["basis"] = [asked.basis[first + u] for u in user.tolist()]
     return pd.DataFrame(values)

@@ -35,12 +35,14 @@ class Lists(NamedTuple):
 
     Shape:
         users: which users. columns: `(B, K)` int64, -1 in empty places. scores: `(B, K)` in the
-            target's own units.
+            target's own units. propensities: `(B, K)` float64, how likely each item was to come to
+            its place; None where nothing was left to chance.
     """
 
     users: slice
     columns: Tensor
     scores: Tensor
+    propensities: Tensor | None = None
 
 
 @torch.inference_mode()

@@ -125,7 +125,7 @@ def _components(spec: Spec) -> Iterator[tuple[str, Component]]:
 def _values(value: Any, pattern: tuple[str, ...]) -> Iterator[Any]:
     if not pattern:
         yield value
-    elif pattern[0] != "*":
+    elif pattern[0] not in ("*", "#"):
         yield from _values(getattr(value, pattern[0], None), pattern[1:])
     elif isinstance(value, Mapping):
         for item in value.values():

@@ -150,13 +150,19 @@ def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
 
 
 def _check_metric_columns(spec: Spec, registry: Registry, items: Source | None) -> None:
-    """Raise for a metric that would find its column missing only after training."""
-    metrics = [
+    """Raise for a metric or re-ranker that would miss its column only after training."""
+    readers = [
         (("metrics", position), registry.resolve("metric", component))
         for position, component in enumerate(spec.metrics or ())
     ]
+    given = spec.rerank if isinstance(spec.rerank, tuple) else (spec.rerank,)
+    readers += [
+        (("rerank", position), registry.resolve("reranker", component))
+        for position, component in enumerate(given)
+        if component is not None
+    ]
     tables = {} if items is None else {"item": list(items.frame.columns)}
-    missing = list(missing_metric_columns(spec, metrics, tables))
+    missing = list(missing_metric_columns(spec, readers, tables))
     if missing:
         raise SpecError([f"{as_text(path)}: {message}" for path, message in missing])
 

@@ -38,8 +38,10 @@ from tabcf.recommend.neighbours import Closeness, similar
 from tabcf.recommend.onboarding.interview import Interview
 from tabcf.recommend.predictor import predict
 from tabcf.recommend.recommender import recommend
+from tabcf.recommend.reranking.chain import Reranking
 from tabcf.recommend.trained import Trained
 from tabcf.run.prepare import encode_rows
+from tabcf.run.rerank import resolve_reranking
 from tabcf.run.results import FitReport
 from tabcf.spec.records import Spec
 
@@ -176,6 +178,7 @@ class Run:
         retrieve: Run | bool = True,
         n_retrieved: int | None = None,
         index: IndexUse = "auto",
+        rerank: Any = True,
     ) -> pd.DataFrame:
         """The k items with the highest scores for each user.
 
@@ -198,10 +201,14 @@ class Run:
                 on, for lists no longer than those that its recall was measured for, where none of
                 `candidates`, `where`, `deny`, `max_per` and a first stage is given, which an index
                 cannot heed.
+            rerank: Re-rankers as a spec names them, such as `"mmr"` or
+                `{"calibrated": {"of": "genres"}}`, several in a list; the spec's own by default,
+                none with False.
 
         Returns:
-            One row a recommendation: user id, `rank`, item id, label, `score` and `basis`
-            (`trained`, `attributes` or `average`: what the user's part rests on).
+            One row a recommendation: user id, `rank`, item id, label, `score`, with a re-ranker
+            that explores `propensity`, and `basis` (`trained`, `attributes` or `average`: what the
+            user's part rests on).
         """
         return recommend(
             self.trained,
@@ -216,7 +223,17 @@ class Run:
             retrieve=retrieve.trained if isinstance(retrieve, Run) else retrieve,
             n_retrieved=n_retrieved,
             index=index,
+            rerank=self.reranking(rerank),
         )
+
+    def reranking(self, given: Any = True) -> Reranking | None:
+        """Re-rankers ready to use, as `recommend` takes them; None for none.
+
+        Raises:
+            SpecError: A name is unknown or an option is wrong.
+        """
+        named = self.spec.rerank if given is True else None if given is False else given
+        return resolve_reranking(self.registry, named, fold_in=lambda: self._folding("user"))
 
     def fold_in(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tabcf.contracts.definitions import MetricDefinition
+from tabcf.contracts.definitions import MetricDefinition, RerankerDefinition
 from tabcf.contracts.tables import EVENT
 from tabcf.plugin.registry import Registry
 from tabcf.spec.columns import column_clashes, missing_columns, missing_metric_columns
@@ -110,6 +110,35 @@ def _metric_columns(draft: Draft) -> Said:
     yield from missing_metric_columns(draft.spec, metrics, draft.tables)
 
 
+def _rerank(draft: Draft) -> Said:
+    """Lists need users and items, and whoever gives propensities has the last word."""
+    given = draft.spec.rerank
+    if given is None:
+        return
+    chain = given if isinstance(given, tuple) else (given,)
+    paths: list[KeyPath] = [("rerank",)]
+    if isinstance(given, tuple):
+        paths = [("rerank", position) for position in range(len(given))]
+    found = []
+    for path, component in zip(paths, chain, strict=True):
+        reranker: RerankerDefinition | None = draft.definition("reranker", component)
+        if reranker is None:
+            continue
+        if not draft.spec.entities.keys() >= ROLES:
+            yield path, f"{reranker.name} orders lists; it needs the entities user and item"
+        if reranker.explores and path != paths[-1]:
+            yield (
+                path,
+                (
+                    f"{reranker.name} says how likely each item was to come to its place, which "
+                    "another re-ranker behind it would change; name it last"
+                ),
+            )
+        if (resolved := draft.resolved("reranker", component)) is not None:
+            found.append((path, resolved))
+    yield from missing_metric_columns(draft.spec, found, draft.tables)
+
+
 def _pair_columns(draft: Draft) -> Said:
     """A column made from the item's and other columns differs from item to item."""
     ranking = [
@@ -179,6 +208,7 @@ _RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_metric_target, ("metrics", "target")),
     (_metric_needs, ("metrics", "entities")),
     (_metric_columns, ("metrics", "entities")),
+    (_rerank, ("rerank", "entities")),
     (_pair_columns, ("columns", "entities", "metrics", "target")),
     (_duplicates, ("duplicates", "entities")),
     (_entity_tables, ("entities",)),

@@ -81,11 +81,11 @@ def missing_metric_columns(
     metrics: Iterable[tuple[KeyPath, Resolved]],
     tables: Mapping[str, Collection[str]],
 ) -> Iterator[tuple[KeyPath, str]]:
-    """The path of each metric that reads a column that the items' table does not have.
+    """The path of each metric or re-ranker that reads a column that the items' table has not.
 
     Args:
         spec: The spec.
-        metrics: Its metrics with their options, and where they stand.
+        metrics: Its metrics, or re-rankers, with their options, and where they stand.
         tables: As for `missing_columns`; only `"item"` is looked at.
     """
     item = spec.entities.get("item")

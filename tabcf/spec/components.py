@@ -9,7 +9,7 @@ from tabcf.spec.marks import KeyPath
 
 __all__ = ["COMPONENTS", "Place", "components", "kind_at", "name_and_options"]
 
-# A star stands for every key or every position.
+# A star stands for every key or every position, a hash for every position alone.
 COMPONENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("model", ("model",)),
     ("fit", ("fit",)),
@@ -27,6 +27,8 @@ COMPONENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("unknown", ("retrieve", "unknown")),
     ("schedule", ("retrieve", "train", "schedule")),
     ("tracker", ("track", "*")),
+    ("reranker", ("rerank", "#")),
+    ("reranker", ("rerank",)),
 )
 
 
@@ -61,7 +63,8 @@ def kind_at(path: KeyPath) -> str | None:
     """The kind of component that a path holds, if it holds one."""
     for kind, pattern in COMPONENTS:
         if len(pattern) == len(path) and all(
-            want in ("*", step) for want, step in zip(pattern, path, strict=True)
+            want in ("*", step) or (want == "#" and isinstance(step, int))
+            for want, step in zip(pattern, path, strict=True)
         ):
             return kind
     return None
@@ -100,6 +103,6 @@ def _matches(value: Any, pattern: tuple[str, ...], path: KeyPath) -> Iterator[tu
         keys = list(value) if step == "*" else [step] if step in value else []
         for key in keys:
             yield from _matches(value[key], rest, (*path, key))
-    elif isinstance(value, list) and step == "*":
+    elif isinstance(value, list) and step in ("*", "#"):
         for position, item in enumerate(value):
             yield from _matches(item, rest, (*path, position))

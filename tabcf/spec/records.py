@@ -233,6 +233,9 @@ class Spec(Options):
     """How the weights are learnt."""
     retrieve: Retrieve | None = None
     """A first stage: lists are then the items that it finds, in the order of the model."""
+    rerank: Component | tuple[Component, ...] | None = None
+    """What puts recommended lists into another order, such as `mmr`; several one behind the other.
+    Metrics are those of the model's own lists; `tabcf audit` measures both."""
     track: tuple[Component, ...] = ()
     """Who is told of the fit, such as a log file."""
     seed: int = Field(default=42, ge=0)

@@ -46,12 +46,14 @@ _KIND_TITLES: Mapping[str, str] = {
     "sampler": "Samplers: `negatives`",
     "split": "Splits: `split`",
     "schedule": "Schedules: `train.schedule`",
+    "reranker": "Re-rankers: `rerank`",
     "tracker": "Trackers: `track`",
     "selector": "Selectors of questions: `tabcf onboard --selector`",
     "unknown": "Unknown values: `unknown`",
 }
 _KEYS: Mapping[str, str] = {
     "metric": "metrics",
+    "reranker": "rerank",
     "sampler": "negatives",
     "schedule": "train",
     "tracker": "track",

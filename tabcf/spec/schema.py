@@ -153,6 +153,8 @@ def _point(
         return
     if pattern[0] == "*":
         below = [schema.get("additionalProperties"), schema.get("items")]
+    elif pattern[0] == "#":
+        below = [schema.get("items")]
     else:
         below = [schema.get("properties", {}).get(pattern[0])]
     for child in below:

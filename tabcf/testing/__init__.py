@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tabcf.run.plugins import plugin_problems
     from tabcf.testing.columns import ColumnContract
-    from tabcf.testing.data import tiny_ratings, tiny_table
+    from tabcf.testing.data import heavy_group, tiny_ratings, tiny_table
     from tabcf.testing.losses import LossContract
     from tabcf.testing.metrics import MetricContract
     from tabcf.testing.models import ModelContract
@@ -24,6 +24,7 @@ __all__ = [
     "LossContract",
     "MetricContract",
     "ModelContract",
+    "heavy_group",
     "plugin_problems",
     "tiny_ratings",
     "tiny_table",
@@ -34,6 +35,7 @@ _HOMES = {
     "LossContract": "tabcf.testing.losses",
     "MetricContract": "tabcf.testing.metrics",
     "ModelContract": "tabcf.testing.models",
+    "heavy_group": "tabcf.testing.data",
     "plugin_problems": "tabcf.run.plugins",
     "tiny_ratings": "tabcf.testing.data",
     "tiny_table": "tabcf.testing.data",

@@ -2,10 +2,67 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
-__all__ = ["tiny_ratings", "tiny_table"]
+__all__ = ["StarTables", "heavy_group", "tiny_ratings", "tiny_table"]
+
+
+class StarTables(NamedTuple):
+    """Events, and the attributes of users and items, one row each."""
+
+    events: pd.DataFrame
+    users: pd.DataFrame
+    items: pd.DataFrame
+
+
+def heavy_group(*, n_users: int = 120, n_fans: int = 8, seed: int = 0) -> StarTables:
+    """A small group of users who watch most of one kind, anime, and far more than anybody else.
+
+    All others watch a dozen films each, mostly of their own two of the four further kinds. The
+    first `n_fans` users are the fans; nothing in the table of users says so.
+
+    Returns:
+        `events` with `user_id`, `item_id` and `timestamp`, in random order; `users` with `city`
+        at random; `items` with `title` and `kind`: a third of the 90 films is anime, and every
+        tenth film is of a second kind as well.
+
+    Example:
+        >>> heavy_group(n_users=20, n_fans=2).users.columns.tolist()
+        ['user_id', 'city']
+    """
+    rng = np.random.default_rng(seed)
+    kinds = np.array(["action", "comedy", "drama", "war"])
+    n_items, n_anime = 90, 30
+    kind = np.where(np.arange(n_items) < n_anime, "anime", kinds[np.arange(n_items) % 4])
+    second = kinds[rng.integers(0, 4, n_items)]
+    is_both = (np.arange(n_items) % 10 == 9) & (second != kind)
+    pairs = []
+    for user in range(n_users):
+        if user < n_fans:
+            weight, n_events = np.where(kind == "anime", 20.0, 1.0), 30
+        else:
+            own = rng.choice(kinds, 2, replace=False)
+            weight = np.where(np.isin(kind, own), 8.0, np.where(kind == "anime", 0.2, 1.0))
+            n_events = 12
+        chosen = rng.choice(n_items, n_events, replace=False, p=weight / weight.sum())
+        pairs += [(user, item) for item in chosen]
+    events = pd.DataFrame(rng.permutation(pairs), columns=["user_id", "item_id"])
+    events["timestamp"] = 1_000_000_000 + rng.integers(0, 10_000_000, len(events))
+    cities = np.array(["Oslo", "Quito", "Tunis"])[rng.integers(0, 3, n_users)]
+    return StarTables(
+        events,
+        pd.DataFrame({"user_id": np.arange(n_users), "city": cities}),
+        pd.DataFrame(
+            {
+                "item_id": np.arange(n_items),
+                "title": [f"Film {item}" for item in range(n_items)],
+                "kind": np.where(is_both, np.char.add(np.char.add(kind, "|"), second), kind),
+            }
+        ),
+    )
 
 
 def tiny_ratings(*, n_users: int = 30, n_items: int = 20, seed: int = 0) -> pd.DataFrame:

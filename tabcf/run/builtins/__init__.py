@@ -20,6 +20,7 @@ from tabcf.run.builtins.fits import FITS
 from tabcf.run.builtins.losses import LOSSES
 from tabcf.run.builtins.metrics import METRICS
 from tabcf.run.builtins.models import MODELS
+from tabcf.run.builtins.rerankers import RERANKERS
 from tabcf.run.builtins.samplers import SAMPLERS
 from tabcf.run.builtins.schedules import SCHEDULES, UNKNOWN
 from tabcf.run.builtins.selectors import SELECTORS
@@ -63,6 +64,6 @@ def builtin_registry() -> Registry:
     registry = Registry()
     register(registry, None, _Builtins())
     # These kinds have no hook: no plugin has needed one.
-    for definitions in (FITS, SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
+    for definitions in (FITS, RERANKERS, SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
         registry.add(definitions, origin="tabcf")
     return registry

@@ -59,7 +59,7 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
             "1:1: model: is required",
             "16:1: unknown key 'modle'; did you mean 'model'? known: tabcf, name, plugins, "
             "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
-            "duplicates, train, retrieve, track, seed",
+            "duplicates, train, retrieve, rerank, track, seed",
         ],
     ),
     (

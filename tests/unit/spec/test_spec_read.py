@@ -232,7 +232,7 @@ class TestOverrides:
                 "sede=1",
                 "unknown key 'sede'; did you mean 'seed'? known: tabcf, name, plugins, "
                 "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
-                "duplicates, train, retrieve, track, seed",
+                "duplicates, train, retrieve, rerank, track, seed",
             ),
             (
                 "loss=mes",
@@ -349,6 +349,7 @@ def test_the_grammar_knows_each_place_of_a_component() -> None:
             "metrics": ["k"],
             "track": ["k"],
             "negatives": "k",
+            "rerank": "k",
             "columns": {"c": "k"},
             "train": {"schedule": "k"},
         }
@@ -370,6 +371,7 @@ def test_the_grammar_knows_each_place_of_a_component() -> None:
                 walk(item, (*path, position))
 
     walk(spec, ())
+    walk(spec.model_copy(update={"rerank": (Component(name="k"),) * 2}), ())
     assert found == {kind for kind, _ in COMPONENTS}
 
 
