@@ -32,6 +32,7 @@ from tabcf.spec.places import as_text
 from tabcf.spec.records import Component, Spec
 from tabcf.spec.references import spec_columns
 from tabcf.spec.stages import first_stage
+from tabcf.training.weights import propensity_weights, user_weights, weighted
 
 __all__ = [
     "Encoded",
@@ -274,6 +275,11 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
     train = encode_rows(encoder, target, learnable, is_training=True)
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
         train = replace(train, weight=_weights(learnable, spec.target.implicit.weight))
+    by_user, by_item = spec.train.user_weights, spec.train.item_propensity
+    if by_user is not None:
+        train = weighted(train, user_weights(train, power=by_user.power, cap=by_user.cap))
+    if by_item is not None:
+        train = weighted(train, propensity_weights(train, power=by_item.power, clip=by_item.clip))
     past = None
     if {"user", "item"} <= set(spec.entities):
         seen = encoder.encode_ids(events.rows(*parts))

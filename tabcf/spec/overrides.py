@@ -23,6 +23,8 @@ _SHORTHANDS: Mapping[KeyPath, str] = {
     ("target", "implicit"): "positive",
     ("train", "weight_decay"): "default",
     ("train", "early_stopping"): "patience",
+    ("train", "user_weights"): "power",
+    ("train", "item_propensity"): "power",
 }
 
 

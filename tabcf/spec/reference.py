@@ -18,10 +18,12 @@ from tabcf.spec.records import (
     EarlyStopping,
     Entity,
     Implicit,
+    ItemPropensity,
     Retrieve,
     Spec,
     Target,
     Train,
+    UserWeights,
 )
 from tabcf.spec.shape import record_schema
 from tabcf.spec.wording import did_you_mean, flow, nodes_at, type_in_words
@@ -34,6 +36,8 @@ _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("`target.implicit`", "target.implicit", Implicit),
     ("`entities.NAME`", "entities.user", Entity),
     ("`train`", "train", Train),
+    ("`train.user_weights`", "train.user_weights", UserWeights),
+    ("`train.item_propensity`", "train.item_propensity", ItemPropensity),
     ("`train.early_stopping`", "train.early_stopping", EarlyStopping),
     ("`retrieve`", "retrieve", Retrieve),
 )

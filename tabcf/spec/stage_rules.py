@@ -240,6 +240,34 @@ def _early_stopping(draft: Draft) -> Said:
         )
 
 
+def _weights(draft: Draft) -> Said:
+    """Weights of events need somebody to weigh, and a loss in which events count."""
+    train = draft.spec.train
+    model: ModelDefinition | None = draft.definition("model", draft.spec.model)
+    for key, role in (("user_weights", "user"), ("item_propensity", "item")):
+        if getattr(train, key) is None:
+            continue
+        if role not in draft.spec.entities:
+            yield ("train", key), f"weighs events by their {role}s; it needs the entity {role}"
+        if model is not None and model.solve is not None:
+            yield (
+                ("train", key),
+                f"{model.name} is solved in closed form; weights go with gradient descent",
+            )
+    loss = draft.loss()
+    if train.user_weights is None or loss is None:
+        return
+    by_user = False
+    if draft.spec.loss is not None:
+        resolved = draft.resolved("loss", draft.spec.loss)
+        by_user = resolved is not None and getattr(resolved.options, "reduction", "") == "user"
+    if by_user or loss.form == "factored":
+        yield (
+            ("train", "user_weights"),
+            f"the loss {loss.name} counts all users the same already; leave this out",
+        )
+
+
 STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_model_needs, ("model", "entities")),
     (_model_target, ("model", "target")),
@@ -250,6 +278,7 @@ STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_negatives, ("negatives", "loss", "model", "columns", "entities", "target")),
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),
+    (_weights, ("train", "entities", "model", "loss", "target")),
 )
 
 

@@ -51,6 +51,7 @@ def first_stage(spec: Spec, registry: Registry, columns: Iterable[SpecColumn]) -
         "columns": {name: column for name, column in top.items() if name in chosen},
         "metrics": tuple(_metrics(spec, registry)),
         "retrieve": None,
+        "rerank": None,
         "track": (),
     }
     return spec.model_copy(update={name: getattr(retrieve, name) for name in shared} | own)

@@ -48,8 +48,9 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         {"learning_rate": "learning_rte"},
         [
             "19:37: train: unknown key 'learning_rte'; did you mean 'learning_rate'? known: "
-            "epochs, batch_size, learning_rate, weight_decay, decay_biases, l2, schedule, "
-            "early_stopping, clip_norm, refit, engine, device, threads",
+            "epochs, batch_size, learning_rate, weight_decay, decay_biases, user_weights, "
+            "item_propensity, l2, schedule, early_stopping, clip_norm, refit, engine, device, "
+            "threads",
         ],
     ),
     (
