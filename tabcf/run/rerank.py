@@ -15,9 +15,9 @@ from tabcf.spec.options import component_problems
 from tabcf.spec.places import as_text
 from tabcf.spec.plain import plain_values
 from tabcf.spec.records import Component
-from tabcf.spec.wording import describe
+from tabcf.spec.wording import describe, flow
 
-__all__ = ["resolve_reranking"]
+__all__ = ["policy_name", "resolve_reranking"]
 
 
 def resolve_reranking(
@@ -55,6 +55,18 @@ def resolve_reranking(
     if not components:
         return None
     return Reranking(tuple(_step(registry, component) for component in components), fold_in)
+
+
+def policy_name(given: Any) -> str:
+    """What re-rankers are called in a table: as they were written, on one line.
+
+    Example:
+        >>> policy_name([{"popularity_penalty": 0.2}, "mmr"])
+        'popularity_penalty: 0.2, mmr'
+    """
+    listed = given if isinstance(given, (list, tuple)) else [given]
+    texts = [flow(_plain(value)) for value in listed]
+    return ", ".join(text[1:-1] if text.startswith("{") else text for text in texts)
 
 
 def _plain(value: Any) -> Any:

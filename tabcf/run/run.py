@@ -12,6 +12,8 @@ import pandas as pd
 
 from tabcf.audit.choice import Choice
 from tabcf.audit.result import LoopResult
+from tabcf.audit.findings import Audit
+from tabcf.audit.policies import compare_policies
 from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching
@@ -40,8 +42,9 @@ from tabcf.recommend.predictor import predict
 from tabcf.recommend.recommender import recommend
 from tabcf.recommend.reranking.chain import Reranking
 from tabcf.recommend.trained import Trained
+from tabcf.run.auditing import audit_policies
 from tabcf.run.prepare import encode_rows
-from tabcf.run.rerank import resolve_reranking
+from tabcf.run.rerank import policy_name, resolve_reranking
 from tabcf.run.results import FitReport
 from tabcf.spec.records import Spec
 
@@ -554,6 +557,82 @@ class Run:
             encode=lambda data: self._encode(data)[2],
             mean_targets=self.mean_targets,
         )
+
+    def audit(
+        self,
+        groups: Iterable[str] | None = None,
+        *,
+        k: int = 10,
+        data: Any = None,
+        find_groups: bool = False,
+        min_share: float = 0.01,
+        rerank: Any = True,
+    ) -> Audit:
+        """What lists do to groups of users and items: whose share in them is larger than in data.
+
+        Args:
+            groups: Attributes such as `user.occupation` or `item.genres`, a group for each value,
+                or `item.genres=Horror` alone; by default all that have at most 50 values.
+            k: Length of the lists, which everyone with training events is given.
+            data: A frame or a path to rows that were kept from training, for accuracy by group.
+            find_groups: Look for groups of heavy users too that no attribute names.
+            min_share: Groups with a smaller share of the training events are left out.
+            rerank: As `recommend` takes it.
+
+        Returns:
+            Figures over all, by group and by taste; `print` shows the most telling ones.
+
+        Raises:
+            DataError: There is no such attribute or value.
+            RunError: The run has no users and items.
+        """
+        found = audit_policies(
+            self,
+            {"served": self.reranking(rerank)},
+            groups=groups,
+            find=find_groups,
+            k=k,
+            held=None if data is None else self._encode(data)[2],
+            min_share=min_share,
+        )
+        return found["served"]
+
+    def compare_policies(
+        self,
+        policies: Iterable[Any],
+        groups: Iterable[str] | None = None,
+        *,
+        k: int = 10,
+        data: Any = None,
+        find_groups: bool = False,
+        min_share: float = 0.01,
+    ) -> pd.DataFrame:
+        """The model's own lists beside what re-rankers make of them: accuracy against fairness.
+
+        Args:
+            policies: Re-rankers, each as `recommend` takes them.
+            groups: As for `audit`, like all that follow.
+            k: Length of the lists.
+            data: Rows that were kept from training.
+            find_groups: Look for groups too.
+            min_share: The smallest share of a group.
+
+        Returns:
+            One row a policy, `model` first: `policy`, `ndcg` and `recall` of held rows, the largest
+            `amplification` of any `group`, that for `others` than its members, `gini`, `coverage`,
+            `popularity_lift` and `tail`.
+        """
+        named = {"model": None} | {policy_name(p): self.reranking(p) for p in policies}
+        audits = audit_policies(
+            self,
+            named,
+            groups=groups,
+            find=find_groups,
+            k=k,
+            held=None if data is None else self._encode(data)[2],
+            min_share=min_share,
+        )
+        return compare_policies(audits)
 
     def summary(self) -> Summary:
         """The model's layers: shapes, parameters, and the column of each embedding."""
