@@ -48,6 +48,29 @@ class Audit:
         own = self.groups[self.groups["users"] == users]
         return own.sort_values("amplification", ascending=False, kind="stable", ignore_index=True)
 
+    def table(self) -> pd.DataFrame:
+        """One row a group, the most amplified first, as a terminal shows it.
+
+        Returns:
+            `group`, `n_members`, its shares of `data` and `lists`, the amplification in the lists
+            of `all` users, `members` and `others`, and of held rows the NDCG of the latter two.
+        """
+        if not len(self.groups):
+            return self.groups
+        own = self.amplified()
+        by_group = self.groups.pivot(index="group", columns="users").reindex(own["group"])
+        found = {
+            "group": own["group"],
+            "n_members": by_group["n_users", "members"].to_numpy(),
+            "data": own["share_data"],
+            "lists": own["share_recommended"],
+        }
+        for users in ("all", "members", "others"):
+            found[users] = by_group["amplification", users].to_numpy()
+        for users in ("members", "others") if "ndcg" in self.groups else ():
+            found[f"ndcg {users}"] = by_group["ndcg", users].to_numpy()
+        return pd.DataFrame(found)
+
     def to_json(self) -> dict[str, object]:
         """Plain values; what is not known is None."""
         return {

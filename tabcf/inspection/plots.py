@@ -24,6 +24,7 @@ __all__ = [
     "plot_learning_rates",
     "plot_map",
     "plot_norms",
+    "plot_policies",
     "plot_replay",
     "plot_training",
 ]
@@ -190,6 +191,20 @@ def plot_replay(summary: pd.DataFrame, metric: str, to: Path | IO[bytes]) -> Non
             axes.plot(curve["n_asked"], curve[metric], marker="o", label=str(name))
         axes.set(xlabel="questions asked", ylabel=f"{metric}, mean over users")
         axes.legend()
+
+
+def plot_policies(table: pd.DataFrame, to: Path | IO[bytes]) -> None:
+    """Draw accuracy against amplification, a point a policy, coloured by the Gini index of lists.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _figure(to, width=8, height=5) as axes:
+        shown = axes.scatter(table["amplification"], table["ndcg"], c=table["gini"], cmap="viridis")
+        axes.figure.colorbar(shown, ax=axes, label="Gini index of the lists")
+        names = [_short(name, width=36) for name in table["policy"]]
+        _annotate(axes, table["amplification"], table["ndcg"], names, most=len(names))
+        axes.set(xlabel="largest amplification of a group", ylabel="NDCG on held rows")
 
 
 @contextmanager
