@@ -106,6 +106,8 @@ def _compare(
     shorter = {"amplification": "amplified", "popularity_lift": "lift"}
     show_frame(table if style else table.rename(columns=shorter), style)
     if plot is not None:
+        if "amplification" not in table:
+            raise click.UsageError("--plot: no group has enough events; see --min-share")
         from tabcf.inspection.plots import plot_policies
 
         plot_policies(table, plot)
