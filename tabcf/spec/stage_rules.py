@@ -244,6 +244,7 @@ def _weights(draft: Draft) -> Said:
     """Weights of events need somebody to weigh, and a loss in which events count."""
     train = draft.spec.train
     model: ModelDefinition | None = draft.definition("model", draft.spec.model)
+    fit: FitDefinition | None = draft.definition("fit", draft.spec.fit)
     for key, role in (("user_weights", "user"), ("item_propensity", "item")):
         if getattr(train, key) is None:
             continue
@@ -254,6 +255,8 @@ def _weights(draft: Draft) -> Said:
                 ("train", key),
                 f"{model.name} is solved in closed form; weights go with gradient descent",
             )
+        if fit is not None:
+            yield ("train", key), f"{fit.name} takes none; weights go with gradient descent"
     loss = draft.loss()
     if train.user_weights is None or loss is None:
         return
@@ -278,7 +281,7 @@ STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_negatives, ("negatives", "loss", "model", "columns", "entities", "target")),
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),
-    (_weights, ("train", "entities", "model", "loss", "target")),
+    (_weights, ("train", "entities", "model", "fit", "loss", "target")),
 )
 
 

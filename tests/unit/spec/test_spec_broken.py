@@ -59,8 +59,8 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         [
             "1:1: model: is required",
             "16:1: unknown key 'modle'; did you mean 'model'? known: tabcf, name, plugins, "
-            "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
-            "duplicates, train, retrieve, rerank, track, seed",
+            "data, target, entities, columns, model, fit, loss, negatives, metrics, split, "
+            "unknown, duplicates, train, retrieve, rerank, track, seed",
         ],
     ),
     (

@@ -231,8 +231,8 @@ class TestOverrides:
             (
                 "sede=1",
                 "unknown key 'sede'; did you mean 'seed'? known: tabcf, name, plugins, "
-                "data, target, entities, columns, model, loss, negatives, metrics, split, unknown, "
-                "duplicates, train, retrieve, rerank, track, seed",
+                "data, target, entities, columns, model, fit, loss, negatives, metrics, split, "
+                "unknown, duplicates, train, retrieve, rerank, track, seed",
             ),
             (
                 "loss=mes",
@@ -345,7 +345,7 @@ def test_the_grammar_knows_each_place_of_a_component() -> None:
             "tabcf": 1,
             "target": "x",
             "entities": {"e": entity},
-            **dict.fromkeys(("model", "loss", "split", "unknown"), "k"),
+            **dict.fromkeys(("model", "fit", "loss", "split", "unknown"), "k"),
             "metrics": ["k"],
             "track": ["k"],
             "negatives": "k",

@@ -165,6 +165,10 @@ def test_a_fit_with_weights_is_another_one() -> None:
             "the loss softmax counts all users the same already",
         ),
         ({"loss": "implicit_mse"}, "the loss implicit_mse counts all users the same already"),
+        (
+            {"target": {"column": "rating"}, "model": "dot_product_bias", "fit": "als"},
+            "train.user_weights: als takes none; weights go with gradient descent",
+        ),
         ({"train": {"user_weights": {}}}, "train.user_weights: expected power or cap"),
         ({"train": {"user_weights": 2}}, "train.user_weights: expected a number of at least 0"),
         ({"train": {"item_propensity": {"clip": 0.5}}}, "train.item_propensity.clip: expected"),
