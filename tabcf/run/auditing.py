@@ -43,7 +43,7 @@ def audit_policies(
         run: The run.
         policies: What puts the model's lists into order, by name; None for nothing.
         groups: As for `Run.audit`.
-        find: Whether to look for groups too.
+        find: Whether to look for groups too, by the named columns of items if there are any.
         k: Length of the lists.
         held: Rows that were kept from training, encoded.
         min_share: As for `Run.audit`.
@@ -55,9 +55,11 @@ def audit_policies(
     trained.require_entities("audit")
     if trained.past is None:
         raise RunError("audit: this run does not know what users had in training")
-    watched, n_small = groups_of(trained, groups, min_share=min_share)
+    named = None if groups is None else list(groups)
+    watched, n_small = groups_of(trained, named, min_share=min_share)
     if find:
-        watched = (*watched, *find_groups(trained, seed=trained.seed))
+        columns = _item_columns(named or ()) or None
+        watched = (*watched, *find_groups(trained, columns, seed=trained.seed))
     kept = None if held is None else _held(trained, held)
     return {
         name: audit(
@@ -69,6 +71,12 @@ def audit_policies(
         )
         for name, reranking in policies.items()
     }
+
+
+def _item_columns(groups: Iterable[str]) -> list[str]:
+    """The columns of the items' table among attributes such as `item.genres=War`."""
+    sides = (name.partition("=")[0].partition(".") for name in groups)
+    return list(dict.fromkeys(column for side, _, column in sides if side == "item"))
 
 
 def _lists(trained: Trained, k: int, reranking: Reranking | None) -> UserLists:

@@ -575,7 +575,8 @@ class Run:
                 or `item.genres=Horror` alone; by default all that have at most 50 values.
             k: Length of the lists, which everyone with training events is given.
             data: A frame or a path to rows that were kept from training, for accuracy by group.
-            find_groups: Look for groups of heavy users too that no attribute names.
+            find_groups: Look for groups of heavy users too that no attribute names: users whose
+                items are alike by the named columns of items, or by all.
             min_share: Groups with a smaller share of the training events are left out.
             rerank: As `recommend` takes it.
 
