@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,25 @@ def test_max_per_holds_behind_a_re_ranker(run: tabcf.Run) -> None:
     shares = lists.merge(TABLES.items, on="item_id")
     of_kind = shares.assign(kind=shares["kind"].str.split("|")).explode("kind")
     assert of_kind.groupby(["user_id", "kind"]).size().max() == 3
+
+
+def test_lists_of_an_index_and_of_a_first_stage_are_put_into_order_too(
+    run: tabcf.Run, folder: Path
+) -> None:
+    if find_spec("hnswlib") is not None:
+        indexed = tabcf.load(folder / "run")
+        indexed.build_index(recall=1.0)
+        found = indexed.recommend(USERS, index=True)
+        same = found["item_id"].to_numpy() == run.recommend(USERS)["item_id"].to_numpy()
+        assert same.mean() > 0.95
+        assert not found["item_id"].equals(indexed.recommend(USERS, index=True, rerank=False))
+    popular = tabcf.fit(spec_in(folder, model="popular"), TABLES.events)
+    first = popular.recommend(USERS, k=12)
+    both = run.recommend(USERS, k=5, retrieve=popular, n_retrieved=12)
+    pairs = set(zip(first["user_id"], first["item_id"], strict=True))
+    assert set(zip(both["user_id"], both["item_id"], strict=True)) < pairs
+    plain = run.recommend(USERS, k=5, retrieve=popular, n_retrieved=12, rerank=False)
+    assert distance(run, both) < distance(run, plain)
 
 
 @pytest.mark.parametrize(

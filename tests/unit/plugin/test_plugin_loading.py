@@ -159,6 +159,8 @@ def test_every_builtin_comes_through_the_hooks() -> None:
         "loss",
         "metric",
         "column",
+        "fit",
+        "reranker",
         "sampler",
         "split",
         "schedule",
