@@ -131,10 +131,11 @@ def _attributes(trained: Trained, columns: Sequence[str] | None) -> tuple[list[s
     found: list[tuple[str, list[str]]] = []
     parts = []
     for column in given if columns is None else columns:
-        values, of_rows = attribute_of(source, column, most_numbers=12)
-        if columns is None and not 2 <= len(values) <= 50:
+        attribute = attribute_of(source, column, most_numbers=12)
+        if columns is None and not 2 <= len(attribute.values) <= 50:
             continue
-        found.append((column, values))
+        found.append((column, attribute.values))
+        of_rows = attribute.of_rows
         parts.append(of_rows / np.maximum(of_rows.sum(1, keepdims=True), 1))
     if not parts:
         known = ", ".join(given) or "none"

@@ -116,14 +116,15 @@ def _of_column(trained: Trained, name: str, *, most_values: int | None) -> list[
             f"group {name}: expected such as user.occupation or item.genres; columns: {known}"
         )
     source = trained.encoder.entities[side].with_blank_row()
-    values, of_rows = attribute_of(source, column, most_numbers=_MOST_NUMBERS)
-    if most_values is not None and len(values) > most_values:
+    attribute = attribute_of(source, column, most_numbers=_MOST_NUMBERS)
+    if most_values is not None and len(attribute.values) > most_values:
         return []
     users, items = _events(trained)
     n_users = len(trained.encoder.entities["user"])
     groups = []
-    for place, value in enumerate(values):
-        own = of_rows[:, place]
+    for place, value in enumerate(attribute.values):
+        own = np.zeros(attribute.n_rows, dtype=bool)
+        own[attribute.rows[attribute.places == place]] = True
         if side == "user":
             group = AuditGroup(f"{name}={value}", own, item_shares(trained, own))
         else:

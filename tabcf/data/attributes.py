@@ -5,7 +5,7 @@ Dimension letters: R rows, A values.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,28 @@ from tabcf.data.values import numbers, sets
 __all__ = ["Attribute", "attribute_of"]
 
 
-class Attribute(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Attribute:
     """A column's values, and which row has which; a row may have several, or none.
 
-    Shape:
-        values: A texts, sorted. of_rows: `(R, A)` booleans.
+    Attributes:
+        values: A texts, sorted.
+        n_rows: R.
+        rows: The row of each pair of a row and a value that it has.
+        places: The value of each, by its place in `values`.
     """
 
     values: list[str]
-    of_rows: np.ndarray
+    n_rows: int
+    rows: np.ndarray
+    places: np.ndarray
+
+    @property
+    def of_rows(self) -> np.ndarray:
+        """`(R, A)` booleans; look at the number of values before asking for it."""
+        found = np.zeros((self.n_rows, len(self.values)), dtype=bool)
+        found[self.rows, self.places] = True
+        return found
 
 
 def attribute_of(
@@ -56,22 +69,20 @@ def attribute_of(
             # 1994.0, which a gap makes of 1994, is shown as it was written.
             series = series.map("{:.15g}".format, na_action="ignore")
     found, offsets = sets(series, separator=separator)
-    values, place = np.unique(np.array(found, dtype=str), return_inverse=True)
-    of_rows = np.zeros((len(series), len(values)), dtype=bool)
-    of_rows[np.repeat(np.arange(len(series)), np.diff(offsets)), place] = True
-    return Attribute(values.tolist(), of_rows)
+    values, places = np.unique(np.array(found, dtype=str), return_inverse=True)
+    rows = np.repeat(np.arange(len(series)), np.diff(offsets))
+    return Attribute(values.tolist(), len(series), rows, places)
 
 
 def _bands(values: np.ndarray) -> Attribute:
     """Numbers by quartiles; a missing one is in no band."""
-    is_known = ~np.isnan(values)
-    cuts = np.unique(np.quantile(values[is_known], [0.25, 0.5, 0.75]))
-    band = np.searchsorted(cuts, values, side="left")
-    names, of_rows = [], []
-    for number in range(len(cuts) + 1):
-        own = is_known & (band == number)
-        if own.any():
-            low, high = values[own].min(), values[own].max()
-            names.append(f"{low:g}" if low == high else f"{low:g} to {high:g}")
-            of_rows.append(own)
-    return Attribute(names, np.stack(of_rows, 1))
+    rows = np.flatnonzero(~np.isnan(values))
+    known = values[rows]
+    cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75]))
+    bands, places = np.unique(np.searchsorted(cuts, known, side="left"), return_inverse=True)
+    names = []
+    for place in range(len(bands)):
+        own = known[places == place]
+        low, high = own.min(), own.max()
+        names.append(f"{low:g}" if low == high else f"{low:g} to {high:g}")
+    return Attribute(names, len(values), rows, places)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,14 +20,11 @@ from tabcf.recommend.recommender import recommend
 from tabcf.recommend.reranking.chain import Reranking
 from tabcf.recommend.trained import Trained
 
-if TYPE_CHECKING:
-    from tabcf.run.run import Run
-
 __all__ = ["audit_policies"]
 
 
 def audit_policies(
-    run: Run,
+    trained: Trained,
     policies: Mapping[str, Reranking | None],
     *,
     groups: Iterable[str] | None = None,
@@ -37,10 +33,10 @@ def audit_policies(
     held: Table | None = None,
     min_share: float = 0.01,
 ) -> dict[str, Audit]:
-    """What the lists of a run are like in several orders; nothing is trained anew.
+    """What the lists of a model are like in several orders; nothing is trained anew.
 
     Args:
-        run: The run.
+        trained: The model.
         policies: What puts the model's lists into order, by name; None for nothing.
         groups: As for `Run.audit`.
         find: Whether to look for groups too, by the named columns of items if there are any.
@@ -51,7 +47,6 @@ def audit_policies(
     Raises:
         RunError: The run has no users and items, or keeps nothing of what they had.
     """
-    trained = run.trained
     trained.require_entities("audit")
     if trained.past is None:
         raise RunError("audit: this run does not know what users had in training")

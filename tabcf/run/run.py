@@ -588,7 +588,7 @@ class Run:
             RunError: The run has no users and items.
         """
         found = audit_policies(
-            self,
+            self.trained,
             {"served": self.reranking(rerank)},
             groups=groups,
             find=find_groups,
@@ -625,7 +625,7 @@ class Run:
         """
         named = {"model": None} | {policy_name(p): self.reranking(p) for p in policies}
         audits = audit_policies(
-            self,
+            self.trained,
             named,
             groups=groups,
             find=find_groups,

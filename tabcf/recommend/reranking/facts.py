@@ -72,11 +72,11 @@ class ItemFacts:
             self.source.require([name])
             known.require([name])
             both = pd.concat([known.frame[[name]], self.source.frame[[name]]], ignore_index=True)
-            values, of_rows = attribute_of(Source(both, self.source.name), name)
-            found = torch.from_numpy(of_rows).double()
+            attribute = attribute_of(Source(both, self.source.name), name)
+            found = torch.from_numpy(attribute.of_rows).double()
             found /= found.sum(1, keepdim=True).clamp_min(1)
             n_known = len(known.frame)
-            self._columns[name] = values, found[n_known:], found[:n_known]
+            self._columns[name] = attribute.values, found[n_known:], found[:n_known]
         return self._columns[name]
 
     def tail(self, head: float) -> Tensor:
