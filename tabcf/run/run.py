@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tabcf.audit.choice import Choice
-from tabcf.audit.result import LoopResult
 from tabcf.audit.findings import Audit
 from tabcf.audit.policies import compare_policies
+from tabcf.audit.result import LoopResult
 from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching

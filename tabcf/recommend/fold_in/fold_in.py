@@ -92,6 +92,10 @@ class FoldIn:
             covariance[without] = torch.linalg.inv(prior.precision)
         return Posterior(mean, covariance)
 
+    def trained_rows(self) -> Tensor:
+        """`(n, P)` float64: the rows that the model has, that of the unknown value first."""
+        return self._rows.table()
+
     def responses(self, inputs: Inputs) -> Responses:
         """How outputs of the model for some events hang on the entity's row."""
         return self._rows.responses(inputs)

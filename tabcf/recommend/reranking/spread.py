@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tabcf.contracts.inputs import Inputs
+from tabcf.contracts.table import EntityTable
 from tabcf.data.batches import join, select
 from tabcf.data.sources import Source
 from tabcf.data.targets import encode_target
@@ -50,9 +51,8 @@ def score_spread(
     pairs = join(
         select(users, owner), select(items, columns.clamp_min(0).flatten()), select(events, owner)
     )
-    values = fold.slots.trained_rows()[index].float()[owner]
-    raw, jacobian = fold.slots.jacobian(values, pairs)
-    slope = _by_row(trained, raw, jacobian).view(len(rows), n, -1)
+    raw, jacobian = fold.responses(pairs).jacobian(fold.trained_rows()[index][owner])
+    slope = _by_row(fold, raw, jacobian).view(len(rows), n, -1)
     variance = torch.einsum("bnp,bpq,bnq->bn", slope, covariance, slope)
     return variance.clamp_min(0).sqrt()
 
@@ -65,13 +65,23 @@ def _covariances(trained: Trained, fold: FoldIn, rows: np.ndarray) -> Tensor:
     table = trained.encoder.encode(source)
     if trained.target.kind != "implicit":
         table = replace(table, target=encode_target(trained.target, source))
-    return fold.solve(table, torch.from_numpy(rows).long()).covariance
+    # The users are rows 1 to n of a table of their own, behind a blank row.
+    place = np.zeros(len(trained.encoder.entities["user"]), dtype=np.int32)
+    place[rows] = np.arange(1, len(rows) + 1)
+    chosen = torch.from_numpy(np.concatenate([[0], rows]).astype(np.int64))
+    users = EntityTable(select(table.entities["user"].inputs, chosen))
+    table = replace(
+        table,
+        rows={**table.rows, "user": torch.from_numpy(place)[table.rows["user"].long()]},
+        entities={**table.entities, "user": users},
+    )
+    return fold.solve(table, len(rows)).covariance
 
 
-def _by_row(trained: Trained, raw: Tensor, jacobian: Tensor) -> Tensor:
+def _by_row(fold: FoldIn, raw: Tensor, jacobian: Tensor) -> Tensor:
     """`(M, P)`: how what lists are ranked by changes with the row."""
-    at = raw.to(trained.device).requires_grad_(True)
+    at = raw.detach().requires_grad_(True)
     with torch.enable_grad():
-        value = ranking_value(trained.loss.decode(at))
+        value = ranking_value(fold.loss.decode(at))
     (by_output,) = torch.autograd.grad(value.sum(), at)
-    return torch.einsum("mk,mkp->mp", by_output.double().cpu(), jacobian)
+    return torch.einsum("mk,mkp->mp", by_output, jacobian)

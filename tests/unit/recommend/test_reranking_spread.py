@@ -56,12 +56,12 @@ def test_the_spread_is_that_of_scores_of_drawn_rows(kind: str) -> None:
     step = 0.005 if "network" in kind else 1.0
     factor = torch.linalg.cholesky(covariance)
     noise = torch.randn(N_DRAWS, len(factor), generator=torch.Generator().manual_seed(0))
-    row = fold.slots.trained_rows()[trained.encoder.entities["user"].index[3]]
-    drawn = (row + step * noise.double() @ factor.T).float()
+    row = fold.trained_rows()[trained.encoder.entities["user"].index[3]]
+    drawn = row + step * noise.double() @ factor.T
     pair = torch.zeros(N_DRAWS, dtype=torch.int64)
     for place, item in enumerate((0, 5, 7)):
         inputs = join(select(sides[0], pair), select(sides[1], pair + item), select(sides[2], pair))
-        scores = ranking_value(trained.loss.decode(fold.slots.outputs(drawn, inputs)))
+        scores = ranking_value(fold.loss.decode(fold.responses(inputs).outputs(drawn)))
         assert float(scores.std()) / step == pytest.approx(float(found[0, place]), rel=0.06)
 
 
