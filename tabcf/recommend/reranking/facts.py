@@ -144,24 +144,29 @@ class UserFacts:
 
     def spread(self, columns: Tensor, scores: Tensor, *, kind: str) -> Tensor:
         if kind != "events":
-            fold = self.items.fold_in()
-            if fold is not None:
-                return score_spread(
-                    self.items.trained,
-                    fold,
-                    self.rows,
-                    (self.inputs, self.items.inputs, self.events),
-                    columns,
-                )
+            found = self._of_posterior(columns)
+            if found is not None:
+                return found
             if kind == "posterior":
                 model = type(self.items.trained.model).__name__
-                raise RunError(f"rerank: {model} finds no rows for users; use `spread: events`")
+                raise RunError(
+                    f"rerank: {model} finds no rows for users, or predicts by jumps; use "
+                    "`spread: events`"
+                )
         counts = self.items.popularity[columns.clamp_min(0)]
         is_there = columns >= 0
         own = scores.double().where(is_there, torch.nan)
         off = (own - own.nanmean(1, keepdim=True)).square()
         deviation = off.nanmean(1, keepdim=True).sqrt().nan_to_num(0.0)
         return deviation / (1 + counts).sqrt()
+
+    def _of_posterior(self, columns: Tensor) -> Tensor | None:
+        """By what is not known of the users; None where the model has no rows of users to find."""
+        fold = self.items.fold_in()
+        if fold is None:
+            return None
+        sides = (self.inputs, self.items.inputs, self.events)
+        return score_spread(self.items.trained, fold, self.rows, sides, columns)
 
     def _had(self, known: Tensor) -> Tensor:
         """`(B, A)`: how a weight by item row is spread over what the users had."""

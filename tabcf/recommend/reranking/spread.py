@@ -28,8 +28,10 @@ def score_spread(
     rows: np.ndarray,
     sides: tuple[Inputs, Inputs, Inputs],
     columns: Tensor,
-) -> Tensor:
+) -> Tensor | None:
     """`(B, N)` float64: standard deviations of scores, in the units that lists are ranked by.
+
+    None for predictions that jump, such as the likeliest level of a rating.
 
     A user's row is normal about the trained one, with the covariance that the fold-in finds from
     their training events; a user without any has the prior's. A score's variance is that of its
@@ -52,7 +54,12 @@ def score_spread(
         select(users, owner), select(items, columns.clamp_min(0).flatten()), select(events, owner)
     )
     raw, jacobian = fold.responses(pairs).jacobian(fold.trained_rows()[index][owner])
-    slope = _by_row(fold, raw, jacobian).view(len(rows), n, -1)
+    with torch.enable_grad():
+        value = ranking_value(fold.loss.decode(raw.requires_grad_(True)))
+    if not value.requires_grad:
+        return None
+    (by_output,) = torch.autograd.grad(value.sum(), raw)
+    slope = torch.einsum("mk,mkp->mp", by_output, jacobian).view(len(rows), n, -1)
     variance = torch.einsum("bnp,bpq,bnq->bn", slope, covariance, slope)
     return variance.clamp_min(0).sqrt()
 
@@ -63,25 +70,14 @@ def _covariances(trained: Trained, fold: FoldIn, rows: np.ndarray) -> Tensor:
     own = np.isin(trained.encoder.encode_ids(events)["user"], rows[rows > 0])
     source = Source(events.frame[own].reset_index(drop=True), events.name, events.is_text)
     table = trained.encoder.encode(source)
-    if trained.target.kind != "implicit":
-        table = replace(table, target=encode_target(trained.target, source))
-    # The users are rows 1 to n of a table of their own, behind a blank row.
-    place = np.zeros(len(trained.encoder.entities["user"]), dtype=np.int32)
-    place[rows] = np.arange(1, len(rows) + 1)
-    chosen = torch.from_numpy(np.concatenate([[0], rows]).astype(np.int64))
-    users = EntityTable(select(table.entities["user"].inputs, chosen))
+    # The users asked for are the rows 1 to n of a table of their own.
+    asked = torch.from_numpy(np.append(0, rows)).long()
+    users = EntityTable(select(table.entities["user"].inputs, asked))
+    number = np.searchsorted(rows, table.rows["user"].numpy()) + 1
     table = replace(
         table,
-        rows={**table.rows, "user": torch.from_numpy(place)[table.rows["user"].long()]},
+        rows={**table.rows, "user": torch.from_numpy(number.astype(np.int32))},
         entities={**table.entities, "user": users},
+        target=encode_target(trained.target, source),
     )
     return fold.solve(table, len(rows)).covariance
-
-
-def _by_row(fold: FoldIn, raw: Tensor, jacobian: Tensor) -> Tensor:
-    """`(M, P)`: how what lists are ranked by changes with the row."""
-    at = raw.detach().requires_grad_(True)
-    with torch.enable_grad():
-        value = ranking_value(fold.loss.decode(at))
-    (by_output,) = torch.autograd.grad(value.sum(), at)
-    return torch.einsum("mk,mkp->mp", by_output, jacobian)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import tabcf
+from tabcf.contracts.definitions import LossDefinition
+from tabcf.contracts.options import NoOptions
 from tabcf.data.batches import join, select
+from tabcf.errors import RunError
+from tabcf.losses import MSE
+from tabcf.plugin.hooks import hookimpl
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.reranking.spread import score_spread
 from tabcf.recommend.trained import ranking_value
@@ -73,3 +79,33 @@ def _covariance(run: tabcf.Run) -> torch.Tensor:
     posterior = run.fold_in(own).posterior
     assert posterior is not None
     return posterior.covariance[0]
+
+
+class _Steps(MSE):
+    """A loss whose predictions jump from star to star."""
+
+    def decode(self, raw: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"value": super().decode(raw)["value"].detach().round()}
+
+
+def test_predictions_that_jump_have_no_slope_and_go_by_events() -> None:
+    stepped = LossDefinition(
+        name="stepped",
+        options=NoOptions,
+        summary="Squared errors, whole stars.",
+        targets=frozenset({"rating", "regression"}),
+        build=lambda target, options: _Steps(target),
+    )
+
+    class Plugin:
+        @hookimpl
+        def tabcf_losses(self) -> list[LossDefinition]:
+            return [stepped]
+
+    spec = {**BASE, **SPECS["ratings"], "loss": "stepped"}
+    run = tabcf.fit(spec, tiny_ratings(), plugins=[Plugin()])
+    drawn = run.recommend([3, 4], k=5, rerank="thompson")
+    by_events = run.recommend([3, 4], k=5, rerank={"thompson": {"spread": "events"}})
+    pd.testing.assert_frame_equal(drawn, by_events)
+    with pytest.raises(RunError, match="or predicts by jumps; use `spread: events`"):
+        run.recommend([3], rerank={"thompson": {"spread": "posterior"}})
