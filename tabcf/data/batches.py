@@ -24,7 +24,6 @@ __all__ = [
     "select",
     "select_bag",
     "shuffled_batches",
-    "shuffled_blocks",
     "shuffled_positions",
     "slice_bag",
     "stack",
@@ -112,17 +111,6 @@ def shuffled_batches(
     With `masking`, that share of categorical values is replaced by the unknown value, each
     column on its own, so that row 0 of every column is trained.
     """
-    for inputs, target, weight in shuffled_blocks(table, batch_size, rng, masking=masking):
-        if device is not None:
-            inputs, target = to_device(inputs, device), target.to(device)
-            weight = None if weight is None else weight.to(device)
-        yield from _slices(inputs, target, weight, batch_size)
-
-
-def shuffled_blocks(
-    table: Table, batch_size: int, rng: Generator, *, masking: float = 0.0
-) -> Iterator[Batch]:
-    """The same epoch with some batches' rows at a time, one batch's behind the other's."""
     assert table.target is not None
     for positions in shuffled_positions(len(table), batch_size, rng):
         inputs = gather(table, positions)
@@ -131,7 +119,10 @@ def shuffled_blocks(
             inputs = inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
         target = table.target.index_select(0, positions)
         weight = None if table.weight is None else table.weight.index_select(0, positions)
-        yield Batch(inputs, target, weight)
+        if device is not None:
+            inputs, target = to_device(inputs, device), target.to(device)
+            weight = None if weight is None else weight.to(device)
+        yield from _slices(inputs, target, weight, batch_size)
 
 
 def shuffled_positions(n: int, batch_size: int, rng: Generator) -> tuple[Tensor, ...]:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
-from tabcf.contracts.table import Table
-from tabcf.data.batches import gather, shuffled_blocks, shuffled_positions
+from tabcf.data.batches import gather, shuffled_positions
 from tabcf.losses import BPR, MAE, MSE, Huber
 from tabcf.nn import DotProduct, DotProductBias
 from tabcf.training.objectives import PointwiseObjective, SampledObjective
@@ -113,15 +111,24 @@ def _rated_blocks(
     objective: PointwiseObjective, model: DotProduct
 ) -> Callable[[Generator], Iterator[Block]]:
     """The batches of a pointwise objective, from ids that are gathered once and for all."""
-    table = objective.table
-    inputs = gather(table, torch.arange(len(table)))
-    gathered = Table(rows={}, events=inputs, target=table.target, weight=table.weight)
-    starts = _starts(model)
+    table, starts = objective.table, _starts(model)
+    target, weight = table.target, table.weight
+    assert target is not None
+    ids = gather(table, torch.arange(len(table))).x_cat + starts
+    # One number a pair: numbers are picked ten times as fast as rows of two.
+    pairs = ids.view(torch.int64).squeeze(1)
 
     def blocks(rng: Generator) -> Iterator[Block]:
-        epoch = partial(shuffled_blocks, gathered, objective.batch_size, masking=objective.masking)
-        for block_inputs, target, weight in epoch(rng):
-            yield Block(block_inputs.x_cat + starts, target, weight)
+        for positions in shuffled_positions(len(table), objective.batch_size, rng):
+            ids = pairs.index_select(0, positions).view(torch.int32).view(-1, 2)
+            if objective.masking:
+                is_masked = torch.rand(ids.shape, generator=rng) < objective.masking
+                ids = torch.where(is_masked, starts, ids)
+            yield Block(
+                ids,
+                target.index_select(0, positions),
+                None if weight is None else weight.index_select(0, positions),
+            )
 
     return blocks
 
