@@ -4,7 +4,8 @@ What differs between trainings are values and never types, so that one version i
 over factors stand in functions that unpack their records once a batch: they become vector
 instructions there, and a record handed on for each row would cost more than the row.
 
-Dimension letters: see `tabcf.training.fused.state`; B events of a batch, C rows of an event.
+Dimension letters: see `tabcf.training.fused.state`; E events of some batches, B events of one,
+C rows of an event.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ __all__ = ["settle", "take_steps"]
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _f32 = np.float32
+# Sums may be reassociated; without "nnan" and "ninf", since a loss that is not finite has to be
+# noticed. The same machine code always gives the same bits.
+_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 # Steps back that the table of missed steps reaches; it costs as much as a few rows.
 _REACH = 128
 
 
 def _compiled(function: _Function) -> _Function:
-    # Sums may be reassociated; without "nnan" and "ninf", since a loss that is not finite has to
-    # be noticed. The same machine code always gives the same bits.
-    wrap = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
-    return cast("_Function", wrap(function))
+    try:
+        wrapped = njit(cache=True, error_model="numpy", fastmath=_FASTMATH)(function)
+    except RuntimeError:  # there is nowhere to keep compiled code
+        wrapped = njit(error_model="numpy", fastmath=_FASTMATH)(function)
+    return cast("_Function", wrapped)
 
 
 @_compiled
@@ -46,7 +51,22 @@ def take_steps(
     first: int,
     losses: NDArray[np.float64],
 ) -> int:
-    """Take the steps of some batches; see `tabcf.training.fused.steps.Backend`."""
+    """Take the steps of some batches.
+
+    Args:
+        rows: Trained in place.
+        scratch: Room for a batch.
+        sequences: The epoch's numbers.
+        settings: The training's.
+        ids: `(E, C)`: each event's rows: left, right, and drawn ones; -1 does not count.
+        target: `(E,)`, or empty where the loss has none.
+        weight: `(E,)`, or empty where all events weigh the same.
+        first: The first batch's step of the epoch, from 1.
+        losses: Is given each step's loss.
+
+    Returns:
+        The steps taken: fewer than there are batches where the next one's loss is not finite.
+    """
     size = settings.batch_size
     share = np.empty(size, np.float32)
     n_events = ids.shape[0]
@@ -74,7 +94,7 @@ def take_steps(
 
 @_compiled
 def settle(rows: Rows, scratch: Scratch, sequences: Sequences, settings: Settings, t: int) -> None:
-    """Bring all rows up to step t; see `tabcf.training.fused.steps.Backend`."""
+    """Bring all rows up to step t, their means and roots as well."""
     touched, faded = scratch.touched, scratch.faded
     n_rows, n_factors = rows.value.shape
     for start in range(0, n_rows, len(touched)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -147,3 +148,10 @@ def test_numba_is_imported_by_compiled_steps_alone() -> None:
         "assert 'numba' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_code_is_compiled_where_there_is_nowhere_to_keep_it() -> None:
+    """As on a disk that only allows reading; only a place for notebooks is looked for here."""
+    code = "from tabcf.training.fused.compiled import settle; assert not settle.stats.cache_path"
+    environment = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
