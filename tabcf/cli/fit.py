@@ -24,6 +24,11 @@ __all__ = ["command"]
     metavar="KEY=VALUE",
     help="Change a value of the spec, such as train.epochs=3.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the fit that was broken off: that of --out, or the last one of SPEC in runs/.",
+)
 @click.option("--quiet", is_flag=True, help="Print only where the run is.")
 @click.option("--json", "style", flag_value="json", help="Print the report as JSON.")
 def command(
@@ -31,6 +36,7 @@ def command(
     data: str | None,
     out: Path | None,
     overrides: tuple[str, ...],
+    resume: bool,
     quiet: bool,
     style: str | None,
 ) -> None:
@@ -50,6 +56,7 @@ def command(
         overrides=overrides,
         plugins=session().plugins,
         progress=None if quiet else Shown(),
+        resume=resume,
     )
     folder = run.folder
     if style == "json":

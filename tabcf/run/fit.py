@@ -16,14 +16,15 @@ from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
-from tabcf.errors import SpecError, TrainingError
+from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.evaluation.baselines import baseline_metrics
 from tabcf.evaluation.evaluate import evaluate, first_stage_metrics, rank_for
 from tabcf.evaluation.users import user_metrics
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage, Trained
+from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
 from tabcf.run.compare import identity_of_rows
-from tabcf.run.folder import next_free
+from tabcf.run.folder import environment
 from tabcf.run.prepare import (
     TEST,
     VALID,
@@ -54,6 +55,7 @@ def fit(
     overrides: Sequence[str] = (),
     plugins: Sequence[Any] = (),
     progress: Progress | None = None,
+    resume: bool = False,
 ) -> Run:
     """Train, test and, with `out`, save what a spec declares.
 
@@ -67,6 +69,8 @@ def fit(
         plugins: Modules or objects with hooks, beside the installed plugins; `"no:NAME"` leaves
             an installed one out, `"no:*"` all.
         progress: What is told of each step; nothing by default.
+        resume: Go on with the fit that was broken off: that of `out`, or the last one of the spec
+            in `runs`. It ends with the weights that it would have had without a break.
 
     Returns:
         The run. After Ctrl-C it holds the weights reached by then; of two stages, that ends the
@@ -76,23 +80,31 @@ def fit(
         SpecError: Everything that is wrong with the spec, at once.
         DataError: The data cannot be read or do not fit the spec.
         TrainingError: The loss is no longer finite.
+        RunError: The folder is taken or cannot be written, or there is nothing to resume.
     """
+    if resume and out is None and runs is None:
+        raise RunError(
+            "resume: expected the folder of the run in `out`, or of runs in `runs`, since the "
+            "states to go on from are kept there"
+        )
     registry = compose_registry(plugins)
     document = read_spec(spec, registry, overrides=overrides)
     registry = document.registry
     progress = progress or Silent()
     if out is not None:
         Run.check_free(Path(out))
-    events = load_events(document.spec, registry, data=data, folder=document.folder)
     name = document.spec.name or document.name
-    folder = next_free(Path(runs), name) if out is None and runs is not None else out
+    events = load_events(document.spec, registry, data=data, folder=document.folder)
+    if out is None and runs is not None:
+        out = (broken_off if resume else reserve)(Path(runs), name)
     return fit_events(
         document.spec,
         registry,
         events,
         name=name,
         progress=progress,
-        out=None if folder is None else Path(folder),
+        out=None if out is None else Path(out),
+        is_resumed=resume,
     )
 
 
@@ -104,12 +116,35 @@ def fit_events(
     name: str,
     progress: Progress,
     out: Path | None = None,
+    is_resumed: bool = False,
 ) -> Run:
     """Train and test on events that are read and split; with `out`, save the run there.
 
     Of two stages the first one is fitted first, and both are fitted again on the validation rows
-    or neither is, so that they have learnt from the same rows.
+    or neither is, so that they have learnt from the same rows. With `out`, the states of trainings
+    are kept by the way; with `is_resumed`, trainings go on from those of a fit that was broken off.
     """
+    if out is None:
+        return _fit(spec, registry, events, name=name, progress=progress)
+    versions = environment()["packages"]
+    with checkpointed(
+        out, spec, versions=versions, is_resumed=is_resumed, progress=progress
+    ) as checkpoints:
+        return _fit(
+            spec, registry, events, name=name, progress=progress, out=out, checkpoints=checkpoints
+        )
+
+
+def _fit(
+    spec: Spec,
+    registry: Registry,
+    events: Events,
+    *,
+    name: str,
+    progress: Progress,
+    out: Path | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Run:
     first = None if spec.retrieve is None else _first_stage(spec, registry, events)
     stage = Stage.of(spec, registry, events)
     warnings = examine(events.source, events.part, events.target, spec_columns(spec, events))
@@ -122,18 +157,30 @@ def fit_events(
         if first is not None:
             progress.note(f"first stage: {first.spec.model.name}")
             with _of_first_stage():
-                found = fit_stage(first, progress=progress)
+                keeper = _keeper(checkpoints, "retrieve-fit", first)
+                found = fit_stage(first, progress=progress, keeper=keeper)
             progress.note(f"second stage: {spec.model.name}")
         fitted = fit_stage(
-            stage, progress=progress, on_epoch=tracking.epoch, first=_as_first(spec, found)
+            stage,
+            progress=progress,
+            on_epoch=tracking.epoch,
+            first=_as_first(spec, found),
+            keeper=_keeper(checkpoints, "fit", stage),
         )
         is_interrupted = fitted.training.is_interrupted
         is_interrupted |= found is not None and found.training.is_interrupted
         if spec.train.refit and events.count(VALID) and not is_interrupted:
             if first is not None and found is not None:
                 with _of_first_stage():
-                    found = refit_stage(first, found, progress=progress)
-            fitted = refit_stage(stage, fitted, progress=progress, first=_as_first(spec, found))
+                    keeper = _keeper(checkpoints, "retrieve-refit", first)
+                    found = refit_stage(first, found, progress=progress, keeper=keeper)
+            fitted = refit_stage(
+                stage,
+                fitted,
+                progress=progress,
+                first=_as_first(spec, found),
+                keeper=_keeper(checkpoints, "refit", stage),
+            )
         first_run = None
         if first is not None and found is not None:
             first_run = _run(first, found, name=f"{name}-retrieve")
@@ -149,6 +196,11 @@ def fit_events(
             run.save(out)
         tracking.finish(run.report, run.folder)
     return run
+
+
+def _keeper(checkpoints: Checkpoints | None, phase: str, stage: Stage) -> PhaseKeeper | None:
+    """What keeps the states of one of the fit's trainings."""
+    return None if checkpoints is None else checkpoints.phase(phase, stage.spec.train.checkpoint)
 
 
 def _first_stage(spec: Spec, registry: Registry, events: Events) -> Stage:

@@ -24,6 +24,7 @@ from tabcf.run.build import (
     model_builder,
     plugins_at_work,
 )
+from tabcf.run.checkpoints import PhaseKeeper, Spent
 from tabcf.run.prepare import TRAIN, VALID, Encoded, Events, encode_rows, encode_split
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.resolve import resolve_loss, resolve_metrics
@@ -101,6 +102,7 @@ def fit_stage(
     progress: Progress,
     on_epoch: Callable[[EpochReport], None] | None = None,
     first: FirstStage | None = None,
+    keeper: PhaseKeeper | None = None,
 ) -> Fitted:
     """Fit a model on the training rows and measure it on the validation rows.
 
@@ -109,6 +111,7 @@ def fit_stage(
         progress: Told of each step.
         on_epoch: Told of each epoch.
         first: What finds the items of its lists, fitted on the same rows.
+        keeper: Keeps the state of the training by the way, and may have one to go on from.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN)
@@ -120,7 +123,9 @@ def fit_stage(
         progress=progress,
         on_epoch=on_epoch,
         first=first,
+        keeper=keeper,
     )
+    before = Spent() if keeper is None else keeper.spent
     valid: Mapping[str, float] = {}
     if stage.events.count(VALID):
         table = encode_rows(encoded.encoder, encoded.target, stage.events.learnable(VALID))
@@ -131,13 +136,18 @@ def fit_stage(
         training,
         valid,
         False,
-        time.perf_counter() - started,
-        time.process_time() - cpu_started,
+        before.seconds + time.perf_counter() - started,
+        before.cpu_seconds + time.process_time() - cpu_started,
     )
 
 
 def refit_stage(
-    stage: Stage, fitted: Fitted, *, progress: Progress, first: FirstStage | None = None
+    stage: Stage,
+    fitted: Fitted,
+    *,
+    progress: Progress,
+    first: FirstStage | None = None,
+    keeper: PhaseKeeper | None = None,
 ) -> Fitted:
     """Fit the model again on training and validation rows, for the number of epochs found.
 
@@ -147,16 +157,24 @@ def refit_stage(
     encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN, VALID)
     epochs = fitted.training.best_epoch or stage.spec.train.epochs
     trained, _ = _train(
-        stage, encoded, (), epochs=epochs, progress=progress, first=first, is_refit=True
+        stage,
+        encoded,
+        (),
+        epochs=epochs,
+        progress=progress,
+        first=first,
+        is_refit=True,
+        keeper=keeper,
     )
+    before = Spent() if keeper is None else keeper.spent
     return Fitted(
         trained,
         encoded,
         fitted.training,
         fitted.valid,
         True,
-        fitted.seconds + time.perf_counter() - started,
-        fitted.cpu_seconds + time.process_time() - cpu_started,
+        fitted.seconds + before.seconds + time.perf_counter() - started,
+        fitted.cpu_seconds + before.cpu_seconds + time.process_time() - cpu_started,
     )
 
 
@@ -205,6 +223,7 @@ def _train(
     first: FirstStage | None = None,
     is_refit: bool = False,
     before: Trained | None = None,
+    keeper: PhaseKeeper | None = None,
 ) -> tuple[Trained, Training]:
     """One fit on encoded training rows, validated by the way if there are validation rows."""
     spec, registry, events, loss = stage.spec, stage.registry, stage.events, stage.loss
@@ -270,6 +289,8 @@ def _train(
         )
         if not is_refit:
             progress.note(f"engine: {engine.note}")
+        if keeper is not None:
+            keeper.begin(encoded.train, engine.note)
         progress.start(epochs, objective.n_steps)
 
         def epoch_ended(report: EpochReport) -> None:
@@ -285,10 +306,12 @@ def _train(
                 learning_rate=spec.train.learning_rate,
                 epochs=epochs,
                 rng=rng,
+                loss=loss_module,
                 early_stop=_early_stop(spec, metrics) if validated is not None else None,
                 validate=validate,
                 on_epoch=epoch_ended,
                 on_step=progress.step,
+                keeper=keeper,
             )
         except TrainingError as error:
             raise TrainingError(f"{error}{note}") from None

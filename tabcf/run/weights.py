@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tabcf.recommend.trained import Trained
+from tabcf.training.state import load_weights as write_weights
+from tabcf.training.state import weights_of
 
 __all__ = ["WEIGHTS", "has_weights_of", "load_weights", "save_weights"]
 
@@ -25,12 +27,9 @@ def load_weights(folder: Path, model: nn.Module, loss: nn.Module) -> None:
     """Fill an untrained model and its loss, which are then in evaluation mode."""
     from safetensors.torch import load_file
 
-    weights = load_file(folder / WEIGHTS)
-    for prefix, module in (("model.", model), ("loss.", loss)):
-        module.load_state_dict(
-            {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
-        )
-        module.eval()
+    write_weights(load_file(folder / WEIGHTS), model, loss)
+    model.eval()
+    loss.eval()
 
 
 def has_weights_of(folder: Path, trained: Trained) -> bool:
@@ -42,6 +41,5 @@ def has_weights_of(folder: Path, trained: Trained) -> bool:
 
 
 def _weights(trained: Trained) -> dict[str, Tensor]:
-    weights = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
-    weights |= {f"loss.{name}": value for name, value in trained.loss.state_dict().items()}
+    weights = weights_of(trained.model, trained.loss)
     return {name: value.detach().cpu().contiguous() for name, value in weights.items()}

@@ -22,6 +22,7 @@ from tabcf.contracts.options import Options
 from tabcf.spec.wording import describe
 
 __all__ = [
+    "Checkpoint",
     "Component",
     "EarlyStopping",
     "Entity",
@@ -128,6 +129,25 @@ class EarlyStopping(Options):
     """An improvement must be larger than this."""
 
 
+class Checkpoint(Options):
+    """Keep the state of the training by the way, so that a fit that was broken off can go on."""
+
+    shorthand: ClassVar[str | None] = "minutes"
+
+    minutes: PositiveFloat | None = 5.0
+    """Keep it every so many minutes."""
+    steps: PositiveInt | None = None
+    """Keep it every so many steps."""
+    keep: PositiveInt = 2
+    """How many of the newest states stay."""
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Checkpoint:
+        if self.minutes is None and self.steps is None:
+            raise ValueError("expected minutes or steps")
+        return self
+
+
 class UserWeights(Options):
     """Keep a few heavy users from ruling the loss."""
 
@@ -195,6 +215,8 @@ class Train(Options):
     engine: Literal["auto", "fused", "eager"] = "auto"
     """How steps are taken: `fused`, with a backward pass written by hand, for dot products of two
     ids, or `eager`, by autograd, for everything; `auto` is `fused` wherever that can be."""
+    checkpoint: Checkpoint | None = Checkpoint()
+    """When the state is kept from which `tabcf fit --resume` goes on; `null` for never."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     threads: PositiveInt = 1

@@ -8,24 +8,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from torch import Generator, Tensor, nn
+import torch
+from torch import Generator, nn
 
 from tabcf.errors import TrainingError
 from tabcf.training.schedules import Schedule
+from tabcf.training.state import (
+    Best,
+    EpochReport,
+    Keeper,
+    TrainingState,
+    load_weights,
+    set_torch_generators,
+    torch_generators,
+    weights_of,
+)
 from tabcf.training.steps import Rate, Steps
 
 __all__ = ["EarlyStop", "EpochReport", "Training", "train"]
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """One epoch: mean training loss a step, validation metrics, the last learning rate."""
-
-    epoch: int
-    train_loss: float
-    validation: Mapping[str, float]
-    learning_rate: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +59,53 @@ def train(
     learning_rate: float,
     epochs: int,
     rng: Generator,
+    loss: nn.Module | None = None,
     beta1: float = 0.9,
     early_stop: EarlyStop | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_step: Callable[[], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Training:
     """Train for a number of epochs; with `early_stop`, end with the best epoch's weights.
 
     Ctrl-C ends the training after the steps at hand and keeps the weights reached.
 
+    Args:
+        model: What is trained.
+        steps: How its steps are taken.
+        schedule: With `learning_rate`, the rate of each step.
+        learning_rate: The schedule's peak.
+        epochs: Passes over the training rows.
+        rng: What batches are drawn from.
+        loss: A loss with weights of its own, which are kept with the model's.
+        beta1: AdamW's first beta where the schedule gives none.
+        early_stop: When to stop before the last epoch.
+        validate: Measures the model after each epoch.
+        on_epoch: Told of each epoch.
+        on_step: Called after each step.
+        keeper: Keeps the state by the way; from the last one kept the training goes on, and ends
+            with the weights that it would have had without a break.
+
     Raises:
         TrainingError: The loss is no single number, or no longer finite; says at which epoch and
-            step.
+            step. Or the batches drawn are not those of the training that is to go on.
     """
     n_steps = max(steps.n_steps, 1)
     training = Training(n_steps)
-    best: tuple[float, dict[str, Tensor]] | None = None
+    state = None if keeper is None else keeper.restore()
+    best = None
+    if state is not None:
+        load_weights(state.weights, model, loss)
+        steps.load_state(state.steps)
+        training.epochs.extend(state.reports)
+        best = state.best
+        training.best_epoch = state.epoch - 1 if best is None else best.epoch
+        if on_step is not None:
+            for _ in range((state.epoch - 1) * steps.n_steps + len(state.losses)):
+                on_step()
     try:
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1 if state is None else state.epoch, epochs + 1):
             started = time.perf_counter()
             model.train()
             rates = []
@@ -85,14 +113,37 @@ def train(
                 factor, beta = schedule((epoch - 1 + step / n_steps) / epochs)
                 rates.append(Rate(learning_rate * factor, beta1 if beta is None else beta))
             losses: list[float] = []
-            for taken in steps.epoch(rates, rng):
-                for loss in taken:
-                    losses.append(loss)
-                    if not math.isfinite(loss):
+            if state is not None:
+                started -= state.seconds
+                losses.extend(state.losses)
+                rng.set_state(state.rng_epoch)
+            rng_epoch = rng.get_state()
+            for taken in steps.epoch(rates, rng, skip=len(losses)):
+                if state is not None:
+                    _go_on(state, rng, model)
+                    state = None
+                for value in taken:
+                    losses.append(value)
+                    if not math.isfinite(value):
                         rate = rates[len(losses) - 1].learning_rate
-                        raise TrainingError(_not_finite(loss, epoch, len(losses), rate))
+                        raise TrainingError(_not_finite(value, epoch, len(losses), rate))
                     if on_step:
                         on_step()
+                if keeper is not None and taken and keeper.is_due(len(taken)):
+                    keeper.keep(
+                        TrainingState(
+                            epoch,
+                            losses,
+                            time.perf_counter() - started,
+                            training.epochs,
+                            weights_of(model, loss),
+                            steps.state(),
+                            rng_epoch,
+                            rng.get_state(),
+                            torch_generators(model),
+                            best,
+                        )
+                    )
             steps.settle()
             model.eval()
             metrics = dict(validate(model)) if validate else {}
@@ -109,8 +160,9 @@ def train(
             if early_stop is None:
                 training.best_epoch = epoch
                 continue
-            if _is_better(metrics[early_stop.metric], best and best[0], early_stop):
-                best = metrics[early_stop.metric], copy.deepcopy(model.state_dict())
+            if _is_better(metrics[early_stop.metric], best, early_stop):
+                weights = copy.deepcopy(weights_of(model, loss))
+                best = Best(epoch, metrics[early_stop.metric], weights)
                 training.best_epoch = epoch
             elif epoch - training.best_epoch >= early_stop.patience:
                 break
@@ -118,15 +170,25 @@ def train(
         training.is_interrupted = True
         steps.settle()
     if best is not None:
-        model.load_state_dict(best[1])
+        load_weights(best.weights, model, loss)
     model.eval()
     return training
 
 
-def _is_better(value: float, best: float | None, rule: EarlyStop) -> bool:
+def _go_on(state: TrainingState, rng: Generator, model: nn.Module) -> None:
+    """Check that the batches passed over were those of the state, and set torch's generators."""
+    if not torch.equal(rng.get_state(), state.rng):
+        raise TrainingError(
+            f"cannot go on from epoch {state.epoch}, step {len(state.losses)}: the batches "
+            "drawn are not those of the training broken off; its sampler or its rows have changed"
+        )
+    set_torch_generators(state.rng_torch, model)
+
+
+def _is_better(value: float, best: Best | None, rule: EarlyStop) -> bool:
     if best is None:
         return True
-    gain = value - best if rule.is_higher_better else best - value
+    gain = value - best.value if rule.is_higher_better else best.value - value
     return gain > rule.min_delta
 
 

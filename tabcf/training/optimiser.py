@@ -121,6 +121,21 @@ class AdamW:
         for parameter in self._parameters:
             parameter.grad = None
 
+    def state(self) -> dict[str, Tensor]:
+        """Moments and counts of steps, by number of group and piece; they go on changing."""
+        return {
+            f"{number}.{at}.{name}": value
+            for number, group in enumerate(self._groups.values())
+            for name, values in group.state.items()
+            for at, value in enumerate(values)
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the moments that `state` gave for the same pieces."""
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
 
 class _Group:
     """Pieces of one decay with their state, as lists that one fused call takes."""
@@ -131,6 +146,10 @@ class _Group:
         self.means: list[Tensor] = []
         self.squares: list[Tensor] = []
         self.steps: list[Tensor] = []
+
+    @property
+    def state(self) -> dict[str, list[Tensor]]:
+        return {"mean": self.means, "square": self.squares, "step": self.steps}
 
     def add(self, piece: Piece) -> None:
         value = _rows(piece.parameter.detach(), piece.rows)

@@ -6,11 +6,13 @@ A training is driven by anything that has these methods; `tabcf.training.fused` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, Protocol
 
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from tabcf.errors import TrainingError
 from tabcf.training.objectives import Objective
@@ -33,14 +35,24 @@ class Steps(Protocol):
     def n_steps(self) -> int:
         """Steps an epoch."""
 
-    def epoch(self, rates: Sequence[Rate], rng: Generator) -> Iterator[Sequence[float]]:
+    def epoch(
+        self, rates: Sequence[Rate], rng: Generator, *, skip: int = 0
+    ) -> Iterator[Sequence[float]]:
         """Take one pass' steps; gives their losses, of one or of several steps at a time.
 
-        A loss that is not finite is the last: its step is not taken.
+        A loss that is not finite is the last: its step is not taken. Of the first `skip` steps
+        only the batches are drawn, since they were taken before; if there are any, no losses come
+        first, and what is drawn by then is theirs.
         """
 
     def settle(self) -> None:
         """Leave the model as it is after the steps taken, before anyone looks at it."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next step needs of those before, beside the weights; it goes on changing."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from such a state; the weights are loaded first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +72,15 @@ class EagerSteps:
     def n_steps(self) -> int:
         return self.objective.n_steps
 
-    def epoch(self, rates: Sequence[Rate], rng: Generator) -> Iterator[Sequence[float]]:
+    def epoch(
+        self, rates: Sequence[Rate], rng: Generator, *, skip: int = 0
+    ) -> Iterator[Sequence[float]]:
         """One step at a time."""
-        for rate, batch in zip(rates, self.objective.epoch(rng), strict=True):
+        batches = iter(self.objective.epoch(rng))
+        if skip:
+            deque(islice(batches, skip), maxlen=0)
+            yield ()
+        for rate, batch in zip(rates[skip:], batches, strict=True):
             loss = self.objective.loss(batch)
             if loss.numel() != 1:
                 raise TrainingError(
@@ -79,3 +97,10 @@ class EagerSteps:
 
     def settle(self) -> None:
         """Nothing to do: every step goes over all rows."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimiser's."""
+        return self.optimiser.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.optimiser.load_state(state)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from tabcf.training.steps import Rate
 
 __all__ = ["CompiledSteps"]
 
+# What is kept from one step to the next, beside the rows' values.
+_ROWS = ("mean", "root", "bias_mean", "bias_root", "last")
+_TABLE = ("betas", "keeps", "moves")
 _FORMS: dict[Form, int] = {"mse": MSE, "mae": MAE, "huber": HUBER, "bpr": BPR}
 
 
@@ -88,14 +92,22 @@ class CompiledSteps:
     def n_steps(self) -> int:
         return self._problem.n_steps
 
-    def epoch(self, rates: Sequence[Rate], rng: Generator) -> Iterator[Sequence[float]]:
+    def epoch(
+        self, rates: Sequence[Rate], rng: Generator, *, skip: int = 0
+    ) -> Iterator[Sequence[float]]:
         """Some ten thousand events at a time."""
         self._sequences = sequences(
             rates, n_before=self._n_before, decays=self._decays, beta2=BETA2, eps=EPS
         )
-        self._rows.last.fill(0)
+        if not skip:
+            self._rows.last.fill(0)
         n_done = 0
         for ids, target, weight in self._problem.blocks(rng):
+            if n_done < skip:  # whole blocks: none is broken off
+                n_done += -(-len(ids) // self._problem.batch_size)
+                if n_done == skip:
+                    yield ()
+                continue
             losses = np.zeros(-(-len(ids) // self._problem.batch_size))
             n_taken = compiled.take_steps(
                 self._rows,
@@ -119,6 +131,20 @@ class CompiledSteps:
             # ended just as Ctrl-C was pressed.
             t = int(self._rows.last.max())
             compiled.settle(self._rows, self._scratch, self._sequences, self._settings, t)
+
+    def state(self) -> dict[str, Tensor]:
+        """Moments, the step that each row was brought up to, and the table of missed steps."""
+        found = {name: torch.from_numpy(value) for name, value in self._kept().items()}
+        return found | {"n_before": torch.tensor(self._n_before)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        for name, value in self._kept().items():
+            value[...] = state[name].numpy()
+        self._n_before = int(state["n_before"])
+
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        rows, scratch = self._rows._asdict(), self._scratch._asdict()
+        return {name: rows[name] for name in _ROWS} | {name: scratch[name] for name in _TABLE}
 
 
 def _decay(pieces: Sequence[Piece], parameter: Tensor, row: int) -> float:

@@ -6,7 +6,8 @@ Dimension letters: B events of a batch, N items drawn for each, R rows of the ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -52,11 +53,21 @@ class HandwrittenSteps:
         return self._problem.n_steps
 
     @torch.no_grad()
-    def epoch(self, rates: Sequence[Rate], rng: Generator) -> Iterator[Sequence[float]]:
+    def epoch(
+        self, rates: Sequence[Rate], rng: Generator, *, skip: int = 0
+    ) -> Iterator[Sequence[float]]:
         """One step at a time."""
-        each = iter(rates)
+        each = iter(rates[skip:])
+        n_left = skip
         for block in self._problem.blocks(rng):
-            for batch in _batches(block, self._problem.batch_size):
+            batches = _batches(block, self._problem.batch_size)
+            if n_left:
+                n_passed = sum(1 for _ in islice(batches, n_left))
+                n_left -= n_passed
+                if n_left:
+                    continue
+                yield ()
+            for batch in batches:
                 loss = self._loss(batch)
                 if math.isfinite(loss):
                     self._step(next(each))
@@ -64,6 +75,13 @@ class HandwrittenSteps:
 
     def settle(self) -> None:
         """Nothing to do: every step goes over all rows."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimiser's."""
+        return self._optimiser.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self._optimiser.load_state(state)
 
     def _loss(self, batch: Block) -> float:
         """The loss of a batch; leaves its gradient in its room."""
