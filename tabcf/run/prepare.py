@@ -21,6 +21,7 @@ from tabcf.data.events import is_positive, merge_duplicates
 from tabcf.data.infer import ColumnGuess, guess_columns
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
+from tabcf.data.sql import read_query
 from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
@@ -29,7 +30,7 @@ from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.spec.columns import missing_metric_columns
 from tabcf.spec.defaults import default_split
 from tabcf.spec.places import as_text
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Component, Rows, Spec
 from tabcf.spec.references import spec_columns
 from tabcf.spec.stages import first_stage
 from tabcf.training.weights import propensity_weights, user_weights, weighted
@@ -118,7 +119,7 @@ def load_events(
             EntityPlan(name, entity.id, entity.label),
             None
             if entity.table is None
-            else read_source(entity.table, folder=folder, where=f"entities.{name}.table"),
+            else _read_rows(entity.table, folder, where=f"entities.{name}.table"),
         )
         for name, entity in spec.entities.items()
     }
@@ -144,10 +145,18 @@ def load_events(
 def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
     if data is not None and not isinstance(data, (str, Path)):
         return source_of_frame(data)
-    path = str(data) if data is not None else spec.data
-    if path is None:
+    if data is not None:
+        return read_source(str(data))
+    if spec.data is None:
         raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
-    return read_source(path, folder=None if data is not None else folder)
+    return _read_rows(spec.data, folder, where="data")
+
+
+def _read_rows(rows: Rows, folder: Path | None, *, where: str) -> Source:
+    if rows.sql is not None:
+        return read_query(rows.sql.url, rows.sql.query, where=where)
+    assert rows.path is not None
+    return read_source(rows.path, folder=folder, where=where)
 
 
 def _check_metric_columns(spec: Spec, registry: Registry, items: Source | None) -> None:

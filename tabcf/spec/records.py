@@ -5,6 +5,7 @@ A component is a bare name or a mapping with one key: `mse`, `{huber: {delta: 0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,7 +30,9 @@ __all__ = [
     "Implicit",
     "ItemPropensity",
     "Retrieve",
+    "Rows",
     "Spec",
+    "Sql",
     "Target",
     "Train",
     "UserWeights",
@@ -105,13 +108,52 @@ class Target(Options):
         return self
 
 
+class Sql(Options):
+    """Rows that a database gives."""
+
+    url: str
+    """Of the database, such as `sqlite:///ratings.db` or
+    `postgresql+psycopg://me:${PASSWORD}@host/name`; `${NAME}` is an environment variable."""
+    query: str
+    """What is asked of it, such as `select user_id, item_id, rating from ratings`."""
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        user_info = value.partition("://")[2].rpartition("@")[0]
+        password = user_info.partition(":")[2]
+        if password and not re.fullmatch(r"\$\{\w+\}", password):
+            raise ValueError(
+                "expected the password to come from an environment variable, such as ${PASSWORD}; "
+                "a spec is kept with each run"
+            )
+        return value
+
+
+class Rows(Options):
+    """Where rows come from: a path, or a query."""
+
+    shorthand: ClassVar[str | None] = "path"
+
+    path: str | None = None
+    """A file, a folder, a glob, or `builtin:NAME/TABLE`."""
+    sql: Sql | None = None
+    """A query of a database."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Rows:
+        if (self.path is None) == (self.sql is None):
+            raise ValueError("expected either path or sql")
+        return self
+
+
 class Entity(Options):
     """Users, items, or another thing that an event refers to by an id."""
 
     id: str
     """The column that holds its ids, in the events and in its own table."""
-    table: str | None = None
-    """Its attributes, one row an id: a file or `builtin:NAME/TABLE`."""
+    table: Rows | None = None
+    """Its attributes, one row an id: a file, `builtin:NAME/TABLE`, or a query."""
     label: str | None = None
     """A column of the table to show beside the id, such as a title."""
     columns: Mapping[str, Component] = Field(default_factory=dict)
@@ -260,8 +302,9 @@ class Spec(Options):
     plugins: tuple[str, ...] = ()
     """Installed plugins that must be there, by name, and files of YAML plugins, such as
     `./nightlife.yaml`. Listing one changes nothing; naming one of its parts does."""
-    data: str | None = None
-    """The events: a file, a glob, or `builtin:NAME/TABLE`; may be given from Python instead."""
+    data: Rows | None = None
+    """The events: a file, a folder, a glob, `builtin:NAME/TABLE`, or a query; may be given from
+    Python instead."""
     target: Target
     """What is to be predicted."""
     entities: Mapping[str, Entity] = Field(default_factory=dict)

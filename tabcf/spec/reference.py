@@ -21,7 +21,9 @@ from tabcf.spec.records import (
     Implicit,
     ItemPropensity,
     Retrieve,
+    Rows,
     Spec,
+    Sql,
     Target,
     Train,
     UserWeights,
@@ -33,6 +35,8 @@ __all__ = ["component_text", "default_of", "example_of", "reference_page"]
 
 _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("The spec", "", Spec),
+    ("`data` and `entities.NAME.table`", "data", Rows),
+    ("`data.sql`", "data.sql", Sql),
     ("`target`", "target", Target),
     ("`target.implicit`", "target.implicit", Implicit),
     ("`entities.NAME`", "entities.user", Entity),

@@ -126,7 +126,8 @@ def read_yaml_plugin(plugin: Plugin, *, label: str | None = None) -> YamlPlugin:
         for path, first, second in document.repeated
     ]
     for name, table in _tables(document.tree):
-        if _leads_out(table, plugin.path.parent):
+        own = _path(table)
+        if own is None or _leads_out(own, plugin.path.parent):
             path = ("entities", name, "table")
             problems.append(Problem(path, f"{_OUTSIDE}, got {table!r}", path))
     if problems or file is None:
@@ -194,8 +195,9 @@ def _losses(losses: Mapping[str, Any]) -> Iterator[Place]:
 def _entity(name: str, values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """An entity's values for a spec: the table's whole path, columns that are parts by name."""
     found = dict(values)
-    if values.get("table") is not None and not values["table"].startswith("builtin:"):
-        found["table"] = str(folder.absolute() / values["table"])
+    table = _path(values.get("table"))
+    if table is not None and not table.startswith("builtin:"):
+        found["table"] = str(folder.absolute() / table)
     if values.get("columns"):
         found["columns"] = {column: f"{name}.{column}" for column in values["columns"]}
     return found
@@ -204,12 +206,18 @@ def _entity(name: str, values: Mapping[str, Any], folder: Path) -> Mapping[str, 
 _OUTSIDE = "expected a file in the plugin's folder or below it"
 
 
-def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     entities = tree.get("entities")
     if isinstance(entities, Mapping):
         for name, values in entities.items():
-            if isinstance(values, Mapping) and isinstance(values.get("table"), str):
+            if isinstance(values, Mapping) and values.get("table") is not None:
                 yield name, values["table"]
+
+
+def _path(table: Any) -> str | None:
+    """The path of a table, written either way; None for what is no path."""
+    found = table.get("path") if isinstance(table, Mapping) else table
+    return found if isinstance(found, str) else None
 
 
 def _leads_out(path: str, folder: Path) -> bool:

@@ -49,8 +49,8 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         [
             "19:37: train: unknown key 'learning_rte'; did you mean 'learning_rate'? known: "
             "epochs, batch_size, learning_rate, weight_decay, decay_biases, user_weights, "
-            "item_propensity, l2, schedule, early_stopping, clip_norm, refit, engine, device, "
-            "threads",
+            "item_propensity, l2, schedule, early_stopping, clip_norm, refit, engine, "
+            "checkpoint, device, threads",
         ],
     ),
     (
@@ -254,7 +254,7 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         "a number for text",
         {"data: ratings.csv": "data: 5"},
         [
-            "2:7: data: expected text, got 5",
+            "2:7: data: expected text or a mapping, got 5",
         ],
     ),
     (

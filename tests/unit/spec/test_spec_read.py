@@ -20,7 +20,7 @@ from tabcf.plugin.registry import Registry, parse_options
 from tabcf.run.builtins import builtin_registry
 from tabcf.spec.components import COMPONENTS, kind_at
 from tabcf.spec.read import SpecDocument, read_spec
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Component, Rows, Spec
 
 PLAIN: Mapping[str, Any] = {"tabcf": 1, "target": "price", "model": "tabular"}
 PAIR: Mapping[str, Any] = {"user": {"id": "user_id"}, "item": {"id": "item_id"}}
@@ -56,7 +56,7 @@ class TestFiles:
         document = read_spec(tmp_path / write_spec(movies), registry)
         assert document.name == "movies"
         assert document.folder == tmp_path
-        assert document.spec.data == "ratings.csv"
+        assert document.spec.data == Rows(path="ratings.csv")
 
     def test_a_file_with_a_byte_order_mark_and_windows_lines(
         self, movies: str, registry: Registry, tmp_path: Path
@@ -110,7 +110,7 @@ class TestMappings:
             "metrics": ("rmse", "mae"),
         }
         spec = read_spec(given, registry).spec
-        assert spec.data == str(Path("a") / "b.csv")
+        assert spec.data == Rows(path=str(Path("a") / "b.csv"))
         assert registry.resolve("model", spec.model).options.layers == (3, 4)
         assert registry.resolve("loss", spec.loss).options.delta == 2.0
 
@@ -120,7 +120,7 @@ class TestMappings:
 
     def test_other_things_are_named_by_their_type(self, registry: Registry) -> None:
         assert _problems({**PLAIN, "data": object()}, registry) == [
-            "data: expected text, got an object"
+            "data: expected text or a mapping, got an object"
         ]
 
     def test_a_mapping_that_holds_itself(self, registry: Registry) -> None:
