@@ -275,12 +275,14 @@ class SelectorDefinition(Definition):
 
     `past` is a `tabcf.contracts.selector.PastAnswers`. With `needs_posterior` it always has a
     `gain`, and the selector is refused for models that have no rows to find; so it is for other
-    kinds of targets than `targets`.
+    kinds of targets than `targets`. One that `is_shared` is built once a run and asks all of its new
+    users: it neither changes with the questions nor looks at users' attributes.
     """
 
     build: Callable[[PastAnswers, Any], Selector]
     targets: frozenset[TargetKind] = frozenset({"rating", "regression", "binary", "implicit"})
     needs_posterior: bool = False
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

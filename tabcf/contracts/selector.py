@@ -14,7 +14,7 @@ from tabcf.contracts.target import TargetInfo
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Answers", "Gain", "PastAnswers", "Selector", "SelectsForMany"]
+__all__ = ["Answers", "Gain", "PastAnswers", "Rehearsal", "Selector", "SelectsForMany"]
 
 # One answer a question, in the order of the questions; None where a user does not know the item.
 Answers = Sequence[float | None]
@@ -44,6 +44,33 @@ class SelectsForMany(Protocol):
     ) -> Sequence[Sequence[Any]]: ...
 
 
+class Rehearsal(Protocol):
+    """Interviews with training users, whose rows are found from their answers alone.
+
+    Half of a user's events is what they can answer; by the other half it is judged how well they
+    are served.
+
+    Dimension letters: n interviews, Q items that may be asked about.
+
+    Attributes:
+        items: Q ids.
+        answers: `(n, Q)` what each would say; NaN where they do not know the item.
+    """
+
+    items: Sequence[Any]
+    answers: np.ndarray
+
+    def gains(self) -> np.ndarray:
+        """`(n, Q)` float64: how much better each would be served after one more answer.
+
+        In NDCG@10 of lists, or in RMSE of predictions where the target is a number; 0 where the
+        item is not known.
+        """
+
+    def ask(self, columns: np.ndarray) -> None:
+        """Ask each about one item `(n,)` by its column; -1 for no question."""
+
+
 @dataclass(frozen=True, slots=True)
 class PastAnswers:
     """What training users said of items; each pair once.
@@ -61,6 +88,8 @@ class PastAnswers:
         seed: Where a selector's draws come from.
         gain: How much new users' answers would tell of their rows, in nats, from the posterior of
             fold-in; None where the model has no rows to find.
+        rehearse: Starts interviews with training users: how many of the most popular items may be
+            asked about, and how many interviews; None as `gain` is.
     """
 
     items: Sequence[Any]
@@ -71,3 +100,4 @@ class PastAnswers:
     target: TargetInfo
     seed: int = 0
     gain: Gain | None = None
+    rehearse: Callable[[int, int], Rehearsal] | None = None

@@ -24,17 +24,19 @@ from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.onboarding.gain import InformationGain, new_users
 from tabcf.recommend.onboarding.interview import FORMAT, Interview
 from tabcf.recommend.onboarding.past import past_answers
+from tabcf.recommend.onboarding.rehearsal import Interviews
 from tabcf.spec.alone import component_alone
 from tabcf.spec.wording import did_you_mean
 
 if TYPE_CHECKING:
     from tabcf.run.run import Run
 
-__all__ = ["Named", "replay_interviews", "selector_names", "start_interview"]
+__all__ = ["Named", "Shared", "replay_interviews", "selector_names", "start_interview"]
 
 Named = str | Mapping[str, Any]
+Shared = dict[str, Selector]
 # What asks where nobody says who: the second one for models that have no rows to find.
-_DEFAULT, _WITHOUT_ROWS = "d_optimal", "log_pop_entropy"
+_DEFAULT, _WITHOUT_ROWS = "rehearsed", "tree"
 
 
 class _SavedAnswer(Options):
@@ -69,6 +71,7 @@ def start_interview(
     fold: FoldIn | None,
     selector: Named | None = None,
     *,
+    shared: Shared,
     attributes: Mapping[str, Any] | None = None,
     resume: str | Path | None = None,
     is_text: bool = False,
@@ -79,6 +82,7 @@ def start_interview(
         run: The run.
         fold: What finds new users' rows; None for a model without.
         selector: Who chooses the questions.
+        shared: Selectors that were built for all users of the run; others are added.
         attributes: The user's attributes by column.
         resume: A file of `Interview.save`, whose answers come first.
         is_text: The attributes come from a command line.
@@ -100,7 +104,7 @@ def start_interview(
             raise DataError(f"attributes: users have no '{name}'{hint} known: {listed}")
     given = Source(pd.DataFrame([attributes]), "attributes", is_text)
     user = new_users(entity, 1, given if attributes else None)
-    build = _builder(run, selector)
+    build = _builder(run, selector, shared)
     interview = Interview(
         run.trained,
         build(_with_gain(run, fold, user, seed=run.trained.seed)),
@@ -128,12 +132,14 @@ def replay_interviews(
     is_positive: np.ndarray,
     *,
     selectors: Sequence[Named],
+    shared: Shared,
     at: Sequence[int],
     n_halvings: int,
     seed: int,
 ) -> Replay:
     """Interviews with users of given events; see `Run.replay_interviews`."""
-    named = {str(given): _builder(run, given) for given in selectors or selector_names(run)}
+    names = selectors or selector_names(run)
+    named = {str(given): _builder(run, given, shared) for given in names}
 
     def built(name: str, users: Source, seed: int) -> Selector:
         return named[name](_with_gain(run, fold, users, seed=seed))
@@ -152,11 +158,17 @@ def replay_interviews(
 
 def _with_gain(run: Run, fold: FoldIn | None, users: Source, *, seed: int) -> PastAnswers:
     past = past_answers(run.trained, seed=seed)
-    return past if fold is None else replace(past, gain=InformationGain(fold, past, users))
+    if fold is None:
+        return past
+    return replace(
+        past,
+        gain=InformationGain(fold, past, users),
+        rehearse=lambda pool, n: Interviews(fold, past, pool=pool, n=n),
+    )
 
 
-def _builder(run: Run, given: Named) -> Callable[[PastAnswers], Selector]:
-    """What builds a selector by its name and options.
+def _builder(run: Run, given: Named, shared: Shared) -> Callable[[PastAnswers], Selector]:
+    """What builds a selector by its name and options, or gives the one that all users share.
 
     Raises:
         SpecError: There is none of that name, or an option is wrong.
@@ -178,7 +190,16 @@ def _builder(run: Run, given: Named) -> Callable[[PastAnswers], Selector]:
             f"selector: {component.name} needs rows of new users, and "
             f"{type(run.trained.model).__name__} has none; choose one of {known}"
         )
-    return lambda past: definition.build(past, options)
+    if not definition.is_shared:
+        return lambda past: definition.build(past, options)
+    key = f"{component.name} {options.model_dump_json()}"
+
+    def of_all(past: PastAnswers) -> Selector:
+        if key not in shared:
+            shared[key] = definition.build(past, options)
+        return shared[key]
+
+    return of_all
 
 
 def _has_rows(run: Run) -> bool:

@@ -15,6 +15,7 @@ from tabcf.audit.findings import Audit
 from tabcf.audit.policies import compare_policies
 from tabcf.audit.result import LoopResult
 from tabcf.contracts.model import ColumnRows
+from tabcf.contracts.selector import Selector
 from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching
 from tabcf.data.events import is_positive
@@ -92,6 +93,7 @@ class Run:
         self.first_stage = first_stage
         self.folder = folder
         self._fold_ins: dict[str, FoldIn] = {}
+        self._selectors: dict[str, Selector] = {}
 
     def predict(self, data: Any) -> pd.DataFrame:
         """The given rows with the prediction as the last column.
@@ -394,7 +396,7 @@ class Run:
 
         Args:
             selector: Who chooses the questions, such as `"tree"` or `{"tree": {"depth": 4}}`; by
-                default `d_optimal`, or `log_pop_entropy` where the model has no rows of users.
+                default `rehearsed`, or `tree` where the model has no rows of users.
             attributes: What is known of the user, such as `{"age": 30}`.
             resume: A file that `Interview.save` wrote; its selector and attributes hold where none
                 are given.
@@ -415,6 +417,7 @@ class Run:
             self,
             self._folding("user"),
             selector,
+            shared=self._selectors,
             attributes=attributes,
             resume=resume,
             is_text=is_text,
@@ -458,6 +461,7 @@ class Run:
             source,
             is_positive(source, implicit.positive if implicit else None),
             selectors=selectors,
+            shared=self._selectors,
             at=at,
             n_halvings=n_halvings,
             seed=seed,

@@ -5,18 +5,13 @@ Dimension letters: U training users, Q items that may be asked about, I items th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
-
 import numpy as np
 
-from tabcf.contracts.selector import Answers, PastAnswers, Selector
+from tabcf.contracts.selector import PastAnswers, Selector
+from tabcf.recommend.onboarding.nodes import Branch, Node, Walk
 from tabcf.recommend.onboarding.rankings import popularity
 
 __all__ = ["Tree"]
-
-Branch = Literal["like", "dislike", "unknown"]
 
 # Training users and items to predict that the tree is learnt from at most: 3 matrices of 40 MB.
 _MOST_USERS, _MOST_ITEMS = 5_000, 2_000
@@ -24,15 +19,7 @@ _MOST_USERS, _MOST_ITEMS = 5_000, 2_000
 _STRENGTH = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A question, and which node each answer leads to; None where no question follows."""
-
-    item: Any
-    below: dict[Branch, _Node | None]
-
-
-class Tree:
+class Tree(Walk):
     """A tree with the branches like, dislike and "don't know" (Golbandi, Koren and Lempel, 2011).
 
     Each node's item is the one whose three branches leave the least squared error when every rating
@@ -63,25 +50,7 @@ class Tree:
     ) -> None:
         if like is None:
             like = float(past.value.mean()) if len(past.value) else 0.0
-        self._like = like
-        self._behind = behind
-        self._root = _Growing(past, like, pool, least_users).root(depth)
-
-    def select(self, k: int, asked: Sequence[Any], answers: Answers) -> list[Any]:
-        """The node's item; further ones as if it were not known."""
-        said = dict(zip(asked, answers, strict=True))
-        node, found = self._root, list[Any]()
-        while node is not None and len(found) < k:
-            if node.item not in said:
-                found.append(node.item)
-            node = node.below[self._branch(said.get(node.item))]
-        answers = [*answers, *[None] * len(found)]
-        return [*found, *self._behind.select(k - len(found), [*asked, *found], answers)]
-
-    def _branch(self, answer: float | None) -> Branch:
-        if answer is None:
-            return "unknown"
-        return "like" if answer >= self._like else "dislike"
+        super().__init__(_Growing(past, like, pool, least_users).root(depth), like, behind)
 
 
 class _Growing:
@@ -117,14 +86,14 @@ class _Growing:
         self._items = [past.items[place] for place in order[:pool]]
         self._least_users = least_users
 
-    def root(self, depth: int) -> _Node | None:
+    def root(self, depth: int) -> Node | None:
         counts, sums = self._is_there.sum(0), self._value.sum(0)
         mean = sums / counts.clip(1)
         return self._node(np.arange(len(self._value)), mean, depth, frozenset())
 
     def _node(
         self, users: np.ndarray, above: np.ndarray, depth: int, asked: frozenset[int]
-    ) -> _Node | None:
+    ) -> Node | None:
         """The best question for some users, and the nodes below; None for a leaf.
 
         Args:
@@ -156,7 +125,7 @@ class _Growing:
             branch: self._node(users[is_there], mean[0], depth - 1, asked | {best})
             for branch, is_there in branches.items()
         }
-        return _Node(self._items[best], below)
+        return Node(self._items[best], below)
 
     def _sums(self, groups: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, ...]:
         """`(G, I)` numbers, sums and squares of the answers of each of `(U, G)` groups of users."""

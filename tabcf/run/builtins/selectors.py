@@ -1,6 +1,6 @@
 """The built-in selectors of questions and their options.
 
-The defaults of `d_optimal` and `tree` were chosen on validation users of MovieLens-100K, whom
+The defaults of `d_optimal`, `tree` and `rehearsed` were chosen on validation users of MovieLens-100K, whom
 `benchmarks/onboarding.py` holds apart from those that it measures on.
 """
 
@@ -55,6 +55,25 @@ class TreeOptions(Options):
     """Who asks behind the leaves."""
 
 
+class RehearsedOptions(Options):
+    """How much is rehearsed, and how far interviews are told apart."""
+
+    shorthand: ClassVar[str | None] = "depth"
+
+    depth: PositiveInt = Field(default=10, le=50)
+    """Questions that are rehearsed; behind them come the items that helped most."""
+    pool: PositiveInt = 200
+    """So many of the most popular items may be asked about."""
+    interviews: PositiveInt | None = None
+    """How many interviews with training users are rehearsed; by default 4,000, or 1,000 where they
+    are judged by lists, which takes longer."""
+    strength: float = Field(default=1.0, gt=0)
+    """All interviews count as so many times their number beside those that went the same way; the
+    more, the less the next question hangs on answers."""
+    like: float | None = None
+    """An answer of at least this is a like; by default the mean of all training answers."""
+
+
 def _random(past: PastAnswers, options: NoOptions) -> Any:
     from tabcf.recommend.onboarding.rankings import RandomOrder
 
@@ -106,6 +125,20 @@ def _tree(past: PastAnswers, options: TreeOptions) -> Any:
     )
 
 
+def _rehearsed(past: PastAnswers, options: RehearsedOptions) -> Any:
+    from tabcf.recommend.onboarding.rehearsed import Rehearsed
+
+    is_number = past.target.kind in ("rating", "regression")
+    return Rehearsed(
+        past,
+        depth=options.depth,
+        pool=options.pool,
+        interviews=options.interviews or (4_000 if is_number else 1_000),
+        strength=options.strength,
+        like=options.like,
+    )
+
+
 SELECTORS = (
     SelectorDefinition(
         name="random",
@@ -152,5 +185,14 @@ SELECTORS = (
         summary="A decision tree: each question follows from the answers before.",
         example="{tree: {depth: 6, behind: popularity}}",
         build=_tree,
+    ),
+    SelectorDefinition(
+        name="rehearsed",
+        options=RehearsedOptions,
+        summary="What helped training users most, in interviews rehearsed with them.",
+        example="{rehearsed: {depth: 10, interviews: 1000}}",
+        build=_rehearsed,
+        needs_posterior=True,
+        is_shared=True,
     ),
 )
