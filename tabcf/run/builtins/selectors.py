@@ -1,7 +1,7 @@
 """The built-in selectors of questions and their options.
 
-The defaults of `d_optimal`, `tree` and `rehearsed` were chosen on validation users of MovieLens-100K, whom
-`benchmarks/onboarding.py` holds apart from those that it measures on.
+The defaults of `d_optimal`, `tree` and `rehearsed` were chosen on validation users of
+MovieLens-100K, whom `benchmarks/onboarding.py` holds apart from those that it measures on.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RehearsedOptions(Options):
     interviews: PositiveInt | None = None
     """How many interviews with training users are rehearsed; by default 4,000, or 1,000 where they
     are judged by lists, which takes longer."""
-    strength: float = Field(default=1.0, gt=0)
+    strength: float = Field(default=3.0, gt=0)
     """All interviews count as so many times their number beside those that went the same way; the
     more, the less the next question hangs on answers."""
     like: float | None = None
