@@ -45,7 +45,7 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
-    help="Go on with the interview in this file; it is started there if there is none.",
+    help="Keep every answer in this file, and go on with those that are there.",
 )
 @click.option("--replay", "data", help="Replay interviews with users of these rows instead.")
 @click.option(
@@ -117,8 +117,16 @@ def _interview(interview: Interview, questions: int, k: int, path: Path | None) 
             break
         item = asked.iloc[0]
         click.secho(f"\n{len(interview) + 1}/{questions}  {_title(asked)}", bold=True)
-        said = _said(keys, interview.scale)
+        try:
+            said = _said(keys, interview.scale)
+        except click.Abort:
+            # The end of what is typed, or Ctrl-C: answers are kept as with `q`.
+            click.echo()
+            said = _QUIT
         if said == _QUIT:
+            if not len(interview):
+                click.echo("nothing was answered, and nothing is saved")
+                return
             path = path or _free(Path())
             click.echo(f"saved in {interview.save(path)}; --resume {path} goes on")
             return
@@ -129,6 +137,8 @@ def _interview(interview: Interview, questions: int, k: int, path: Path | None) 
             interview.undo()
         else:
             interview.answer(item.iloc[0], None if said == _UNKNOWN else said)
+        if path is not None:
+            interview.save(path)
         show_frame(interview.recommend(k), title=f"after {interview.n_known} answers")
     if path is not None:
         click.echo(f"saved in {interview.save(path)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,37 @@ def test_quitting_saves_and_resuming_goes_on(
     assert "3/3  Film" in said
     assert "saved in interview-1.json" in said
     assert len(json.loads(Path("interview-1.json").read_text())["answers"]) == 3
-    assert "saved in interview-2.json" in onboard(folder / "run", typed="q")
+    assert "saved in interview-2.json" in onboard(folder / "run", typed="? q")
+    assert "nothing is saved" in onboard(folder / "run", typed="q")
+    assert not Path("interview-3.json").exists()
+
+
+def test_the_end_of_what_is_typed_keeps_the_answers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = onboard(folder / "run", "--selector", "popularity", typed="5 ?")
+    assert "saved in interview-1.json; --resume interview-1.json goes on" in said
+    saved = json.loads(Path("interview-1.json").read_text())
+    assert [entry["answer"] for entry in saved["answers"]] == [5, None]
+
+
+def test_a_killed_interview_has_its_answers_in_the_file(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    command = [sys.executable, "-m", "tabcf", "onboard", str(folder / "run"), "--resume", str(path)]
+    command += ["--selector", "popularity"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("5\n?\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            if "3/10" in line:
+                break
+        process.kill()
+    answers = json.loads(path.read_text())["answers"]
+    assert [entry["answer"] for entry in answers] == [5, None]
 
 
 def test_a_file_to_resume_may_be_a_new_one(folder: Path, tmp_path: Path) -> None:

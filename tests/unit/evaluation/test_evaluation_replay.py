@@ -49,7 +49,7 @@ def held(run: tabcf.Run) -> pd.DataFrame:
 @pytest.mark.parametrize("spec", [SPEC, LIKES], ids=["rating", "implicit"])
 def test_answers_find_out_planted_tastes(spec: dict[str, Any]) -> None:
     fitted = tabcf.fit(spec, ALL)
-    names = ["random", "popularity", "d_optimal", "tree"]
+    names = ["random", "popularity", "d_optimal", "tree", "rehearsed"]
     found = fitted.replay_interviews(ALL, selectors=names, at=[0, 4, 20])
     is_rated = spec is SPEC
     assert found.metric == ("rmse" if is_rated else "ndcg@10")
@@ -186,7 +186,10 @@ def test_all_selectors_that_suit_the_model_by_default(run: tabcf.Run) -> None:
     assert set(found["selector"]) == set(run.registry.names("selector"))
     ease = tabcf.fit({**LIKES, "model": {"ease": 10}, "loss": None}, ALL)
     found = ease.replay_interviews(ALL, at=[1]).users
-    assert set(found["selector"]) == set(ease.registry.names("selector")) - {"d_optimal"}
+    assert set(found["selector"]) == set(ease.registry.names("selector")) - {
+        "d_optimal",
+        "rehearsed",
+    }
 
 
 def test_a_selector_with_options_goes_by_them(run: tabcf.Run) -> None:
