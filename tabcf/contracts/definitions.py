@@ -274,9 +274,9 @@ class SelectorDefinition(Definition):
     """How questions for new users are chosen: `build(past, options)` gives a `Selector`.
 
     `past` is a `tabcf.contracts.selector.PastAnswers`. With `needs_posterior` it always has a
-    `gain`, and the selector is refused for models that have no rows to find; so it is for other
-    kinds of targets than `targets`. One that `is_shared` is built once a run and asks all of its new
-    users: it neither changes with the questions nor looks at users' attributes.
+    `gain` and a `rehearse`, and the selector is refused for models that have no rows to find; so it
+    is for other kinds of targets than `targets`. One that `is_shared` is built once a run and asks
+    all of its new users: it neither changes with the questions nor looks at users' attributes.
     """
 
     build: Callable[[PastAnswers, Any], Selector]

@@ -104,7 +104,8 @@ def test_a_killed_interview_has_its_answers_in_the_file(folder: Path, tmp_path: 
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write("5\n?\n")
         process.stdin.flush()
         for line in process.stdout:
