@@ -99,7 +99,8 @@ def test_the_end_of_what_is_typed_keeps_the_answers(
 
 def test_a_killed_interview_has_its_answers_in_the_file(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
-    command = [sys.executable, "-m", "tabcf", "onboard", str(folder / "run"), "--resume", str(path)]
+    started = [sys.executable, "-c", "import tabcf.cli; tabcf.cli.main()"]
+    command = [*started, "onboard", str(folder / "run"), "--resume", str(path)]
     command += ["--selector", "popularity"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
