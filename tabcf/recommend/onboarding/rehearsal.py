@@ -5,6 +5,7 @@ Dimension letters: n interviews, Q items that may be asked about, I items, P num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Interviews:
         counts = popularity(past)
         catalogue = np.lexsort([-counts])[: min(_MOST_ITEMS, int((counts > 0).sum()))]
         asked = catalogue[:pool]
-        self.items: list[Any] = [past.items[place] for place in asked]
+        self.items: Sequence[Any] = [past.items[place] for place in asked]
         number = np.full(len(past.items), -1)
         number[catalogue] = np.arange(len(catalogue))
         owner, row, is_first = _halves(past, number[past.item] >= 0, n)
@@ -59,14 +60,20 @@ class Interviews:
         self._encoded = self._as_targets(past)
         is_implicit = past.target.kind == "implicit"
         self._learning: Learning = Choices(outputs) if is_implicit else Values(fold, outputs)
-        held = owner[~is_first], item[~is_first], value[~is_first]
+        is_held = ~is_first
         self._quality: Quality
         if past.target.kind in ("rating", "regression"):
-            self._quality = Errors(outputs, *map(torch.from_numpy, held), n)
+            self._quality = Errors(
+                outputs,
+                torch.from_numpy(owner[is_held]),
+                torch.from_numpy(item[is_held]),
+                torch.from_numpy(value[is_held]),
+                n,
+            )
         else:
             there = np.zeros((2, n, len(catalogue)), dtype=bool)
-            liked = held[2] > 0.5
-            there[0, held[0][liked], held[1][liked]] = True
+            is_liked = is_held & (value > 0.5)
+            there[0, owner[is_liked], item[is_liked]] = True
             there[1, owner[is_first], item[is_first]] = True
             self._quality = Lists(outputs, *map(torch.from_numpy, there))
 
