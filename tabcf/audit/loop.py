@@ -10,23 +10,20 @@ Dimension letters: U users, I items, K places of a list, M interactions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 
 from tabcf.audit.choice import Choice
 from tabcf.audit.figures import divergence, gini, jaccard, kind_shares, list_figures
 from tabcf.audit.population import Population
-from tabcf.audit.result import LoopResult
-from tabcf.audit.state import Finished, fingerprint
+from tabcf.audit.result import NO_RECOMMENDER, LoopResult
+from tabcf.audit.state import Finished, World, fingerprint
 from tabcf.errors import DataError
 
-__all__ = ["NO_RECOMMENDER", "Policy", "simulate"]
-
-NO_RECOMMENDER = "no recommender"
+__all__ = ["NO_RECOMMENDER", "KeepsState", "Policy", "simulate"]
 
 # Users who are compared with one another; of more, so many are drawn.
 _N_COMPARED = 1_000
@@ -35,13 +32,27 @@ _COMPARED, _USERS, _POLICY = 0, 1, 2
 
 
 class Policy(Protocol):
-    """A recommender that learns from what was chosen."""
+    """A recommender that learns from what was chosen.
+
+    One that carries more from round to round than the interactions is a `KeepsState` too.
+    """
 
     def learn(self, users: np.ndarray, items: np.ndarray, rng: np.random.Generator) -> None:
         """Learn from all interactions so far, `(M,)` each; those of earlier rounds come first."""
 
     def lists(self, seen: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
         """`(U, k)` items, best first, none of those that `seen` `(U, I)` marks; -1 where none."""
+
+
+@runtime_checkable
+class KeepsState(Policy, Protocol):
+    """One that goes on from the round before, such as from its weights."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What the next round goes on from."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` gave."""
 
 
 def simulate(
@@ -70,8 +81,9 @@ def simulate(
         k: K, length of the lists, and the most that a user takes in a round.
         choice: How users choose.
         seeds: A world each, for each policy; figures spread over them.
-        state: A file that finished worlds are kept in, so that a simulation that was cut off goes
-            on behind the last of them; more policies and seeds may be added.
+        state: A file that finished worlds are kept in, and beside it, as FILE.round, the last
+            round of the one at work; a simulation that was cut off goes on behind that, and more
+            policies and seeds may be added.
         settings: What else a state file must agree in, such as how policies are set.
         on_round: Is told policy, seed and round after each.
 
@@ -83,23 +95,30 @@ def simulate(
     _check(policies, rounds, k, seeds)
     choice = choice or Choice()
     keys = [(name, seed) for seed in seeds for name in (NO_RECOMMENDER, *policies)]
-    finished = Finished.read(state, fingerprint(population, (rounds, k, choice, settings)))
-    for name, seed in keys:
-        if (name, seed) in finished.worlds:
+    of = fingerprint(population, (rounds, k, choice, settings))
+    finished, begun = Finished.read(state, of), World.read(state, of)
+    for key in keys:
+        if key in finished.worlds:
             continue
+        name, seed = key
         policy = None if name == NO_RECOMMENDER else policies[name]()
-        rows = []
-        for number, row in enumerate(_world(population, policy, rounds, k, choice, seed), start=1):
-            rows.append({"policy": name, "seed": seed, "round": number, **row})
+        world = World(key, population.users, population.items)
+        if begun is not None and begun.key == key:
+            world = begun
+            if isinstance(policy, KeepsState):
+                policy.restore(world.policy)
+        for number in range(len(world.rows), rounds):
+            users, items, row = _round(population, policy, world, k, choice)
+            rows = [*world.rows, {"policy": name, "seed": seed, "round": number + 1, **row}]
+            kept = policy.state() if state and isinstance(policy, KeepsState) else {}
+            world = World(key, users, items, rows, kept)
+            world.write(state, of)
             if on_round is not None:
-                on_round(name, seed, number)
-        finished = finished.having((name, seed), rows)
+                on_round(name, seed, number + 1)
+        finished = finished.having(key, world.rows)
         finished.write(state)
-    frame = pd.DataFrame([row for key in keys for row in finished.worlds[key]])
-    alone = frame[frame["policy"] == NO_RECOMMENDER].set_index(["seed", "round"])["jaccard"]
-    without = alone.reindex(pd.MultiIndex.from_frame(frame[["seed", "round"]])).to_numpy()
-    frame["homogeneity"] = frame.pop("jaccard") / np.where(without > 0, without, np.nan)
-    return LoopResult(frame)
+    World.forget(state)
+    return LoopResult.of_rows(row for key in keys for row in finished.worlds[key])
 
 
 def _check(policies: Mapping[str, Any], rounds: int, k: int, seeds: Sequence[int]) -> None:
@@ -114,45 +133,43 @@ def _check(policies: Mapping[str, Any], rounds: int, k: int, seeds: Sequence[int
         raise DataError(f"seeds: expected numbers of at least 0, each once, got {tuple(seeds)}")
 
 
-def _world(
-    population: Population,
-    policy: Policy | None,
-    rounds: int,
-    k: int,
-    choice: Choice,
-    seed: int,
-) -> Iterator[dict[str, Any]]:
-    """One policy's rounds; gives the figures of each."""
-    utility = population.utility
-    seen = np.zeros(utility.shape, dtype=bool)
+def _round(
+    population: Population, policy: Policy | None, world: World, k: int, choice: Choice
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """The next round of a world: all interactions behind it, and its figures."""
+    utility, kinds = population.utility, population.item_kinds
+    seed, number, n_first = world.key[1], len(world.rows), len(population.users)
+    users, items = world.users, world.items
+    seen, taken = np.zeros(utility.shape, dtype=bool), np.zeros(utility.shape, dtype=bool)
     seen[population.users, population.items] = True
-    users, items = population.users, population.items
-    taken = np.zeros(utility.shape, dtype=bool)
-    compared = np.random.default_rng([seed, _COMPARED]).permutation(len(utility))[:_N_COMPARED]
-    kinds = population.item_kinds
     before = kind_shares(seen, kinds)
-    for number in range(rounds):
-        rng = np.random.default_rng([seed, _USERS, number])
-        n = rng.poisson(population.activity)
-        if policy is None:
-            lists = _own_choice(choice.sharpness * utility, seen, np.minimum(n, k), rng)
-            who, place = np.nonzero(lists >= 0)
-            what = lists[who, place]
-        else:
-            own = np.random.default_rng([seed, _POLICY, number])
-            policy.learn(users, items, own)
-            lists = policy.lists(seen, k, own)
-            who, what = choice.take(utility, lists, n, rng)
-        seen[who, what] = taken[who, what] = True
-        users, items = np.concatenate([users, who]), np.concatenate([items, what])
-        yield {
+    seen[users, items] = taken[users[n_first:], items[n_first:]] = True
+    rng = np.random.default_rng([seed, _USERS, number])
+    n = rng.poisson(population.activity)
+    if policy is None:
+        lists = _own_choice(choice.sharpness * utility, seen, np.minimum(n, k), rng)
+        who, place = np.nonzero(lists >= 0)
+        what = lists[who, place]
+    else:
+        own = np.random.default_rng([seed, _POLICY, number])
+        policy.learn(users, items, own)
+        lists = policy.lists(seen, k, own)
+        who, what = choice.take(utility, lists, n, rng)
+    taken[who, what] = True
+    users, items = np.concatenate([users, who]), np.concatenate([items, what])
+    compared = np.random.default_rng([seed, _COMPARED]).permutation(len(utility))[:_N_COMPARED]
+    return (
+        users,
+        items,
+        {
             "taken": len(who),
             "utility": float(utility[who, what].mean()) if len(who) else float("nan"),
             "gini": gini(np.bincount(items, minlength=utility.shape[1])),
             **list_figures(population, lists),
             "drift": divergence(kind_shares(taken, kinds), before, np.any(taken, axis=1)),
             "jaccard": jaccard(taken[compared]),
-        }
+        },
+    )
 
 
 def _own_choice(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["LoopResult"]
+from tabcf.audit.state import Finished
+from tabcf.errors import RunError
+
+__all__ = ["NO_RECOMMENDER", "LoopResult"]
+
+NO_RECOMMENDER = "no recommender"
 
 _KEYS = ["policy", "round"]
 
@@ -32,6 +40,30 @@ class LoopResult:
     """
 
     rounds: pd.DataFrame
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]]) -> LoopResult:
+        """From each round's figures, `jaccard` becoming `homogeneity`."""
+        frame = pd.DataFrame([*rows])
+        alone = frame[frame["policy"] == NO_RECOMMENDER].set_index(["seed", "round"])["jaccard"]
+        without = alone.reindex(pd.MultiIndex.from_frame(frame[["seed", "round"]])).to_numpy()
+        frame["homogeneity"] = frame.pop("jaccard") / np.where(without > 0, without, np.nan)
+        return cls(frame)
+
+    @classmethod
+    def read(cls, path: str | Path) -> LoopResult:
+        """The finished worlds in a simulation's state file.
+
+        Raises:
+            RunError: There is no such file, it is another, or no world in it is finished.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise RunError(f"{path}: no such file; `tabcf simulate RUN --state FILE` writes one")
+        worlds = Finished.read(path).worlds
+        if not worlds:
+            raise RunError(f"{path}: no world of the simulation is finished yet")
+        return cls.of_rows(row for rows in worlds.values() for row in rows)
 
     def bands(self, *, level: float = 0.95) -> pd.DataFrame:
         """Each figure's mean over seeds, by policy and round.

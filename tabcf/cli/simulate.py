@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tabcf.cli.session import load_run
+from tabcf.cli.session import load_run, yaml_values
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -23,7 +23,8 @@ __all__ = ["command"]
     multiple=True,
     default=("model", "popular", "random"),
     show_default=True,
-    help="Who recommends, each in a world of its own; may be repeated.",
+    help="Who recommends, each in a world of its own; re-rankers, such as 'mmr: {of: genres}', "
+    "and options of training, such as 'train: {user_weights: 0.5}', too. May be repeated.",
 )
 @click.option("--rounds", default=10, show_default=True, help="Rounds of a world.")
 @click.option("-k", default=10, show_default=True, help="Length of the lists.")
@@ -60,7 +61,7 @@ __all__ = ["command"]
     "--state",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Keep finished worlds there, and go on from them.",
+    help="Keep what is done there, and go on from it; `tabcf report` can show it.",
 )
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into a PNG or SVG."
@@ -92,7 +93,7 @@ def command(
     # Users without a recommender have a world beside the policies.
     with _progress((1 + len(policies)) * len(seeds) * rounds) as on_round:
         result = loaded.simulate(
-            policies,
+            yaml_values("--policy", policies),
             rounds=rounds,
             k=k,
             seeds=seeds,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -131,7 +131,8 @@ def population_of(
     *,
     share: float,
     groups: Sequence[str] = (),
-    utility: Run | None = None,
+    utility: Run | pd.DataFrame | None = None,
+    activity: pd.Series[Any] | None = None,
 ) -> Population:
     """Tastes, activity and groups of a run's users.
 
@@ -142,8 +143,10 @@ def population_of(
         groups: `item.COLUMN=VALUE` or `user.COLUMN=VALUE`. A group of items has as members the
             users with at least twice the usual share of them; a group of users has as items those
             that are at least twice as usual among members as among others.
-        utility: A run whose scores are the users' tastes; by default a dot product, fitted on the
-            same events by alternating least squares with another seed.
+        utility: A run whose scores are the users' tastes, or a frame of them, users by items; by
+            default a dot product, fitted on the same events by alternating least squares with
+            another seed.
+        activity: How many items each user would take in a round, by id, in place of `share`.
 
     Raises:
         DataError: A group has no such column or value, or nobody is a member.
@@ -156,7 +159,7 @@ def population_of(
         _standardised(_tastes(simulated, utility)),
         simulated.users,
         simulated.items,
-        counts * share,
+        counts * share if activity is None else _activity(simulated, activity),
         tuple(_group(simulated, text) for text in groups),
     )
 
@@ -175,8 +178,10 @@ def all_scores(trained: Trained, users: np.ndarray, items: np.ndarray) -> np.nda
     return scores
 
 
-def _tastes(simulated: Simulated, other: Run | None) -> np.ndarray:
+def _tastes(simulated: Simulated, other: Run | pd.DataFrame | None) -> np.ndarray:
     run = simulated.run
+    if isinstance(other, pd.DataFrame):
+        return _tastes_of_frame(simulated, other)
     if other is None:
         stage = Stage.of(_taste_spec(run.spec), run.registry, _ids_alone(simulated))
         return all_scores(continue_stage(stage), simulated.user_rows, simulated.item_rows)
@@ -194,6 +199,42 @@ def _tastes(simulated: Simulated, other: Run | None) -> np.ndarray:
             )
         rows.append(found)
     return all_scores(other.trained, rows[0], rows[1])
+
+
+def _tastes_of_frame(simulated: Simulated, frame: pd.DataFrame) -> np.ndarray:
+    entities = simulated.run.trained.encoder.entities
+    users = entities["user"].ids.values_of(simulated.user_rows)
+    items = entities["item"].ids.values_of(simulated.item_rows)
+    own = frame.iloc[
+        _places("utility", "user", users, frame.index),
+        _places("utility", "item", items, frame.columns),
+    ]
+    if not all(pd.api.types.is_numeric_dtype(dtype) for dtype in own.dtypes):
+        raise DataError("utility: expected numbers in all columns")
+    return own.to_numpy(dtype=np.float64)
+
+
+def _activity(simulated: Simulated, activity: pd.Series[Any]) -> np.ndarray:
+    users = simulated.run.trained.encoder.entities["user"].ids.values_of(simulated.user_rows)
+    own = activity.iloc[_places("activity", "user", users, activity.index)]
+    if not pd.api.types.is_numeric_dtype(own.dtype):
+        raise DataError(f"activity: expected numbers, got {own.dtype}")
+    return own.to_numpy(dtype=np.float64)
+
+
+def _places(name: str, what: str, ids: list[Any], given: pd.Index[Any]) -> np.ndarray:
+    """Where ids stand in what was given by id."""
+    if not given.is_unique:
+        twice = given[given.duplicated()].tolist()[0]
+        raise DataError(f"{name}: expected each {what} once, got {twice!r} several times")
+    places = given.get_indexer(pd.Index(ids))
+    n_missing = int((places < 0).sum())
+    if n_missing:
+        raise DataError(
+            f"{name}: has nothing for {n_missing} of {len(ids)} {what}s, such as "
+            f"{ids[int(places.argmin())]!r}"
+        )
+    return places
 
 
 def _taste_spec(spec: Spec) -> Spec:

@@ -483,14 +483,15 @@ class Run:
 
     def simulate(
         self,
-        policies: Sequence[str] = ("model", "popular", "random"),
+        policies: Sequence[Any] = ("model", "popular", "random"),
         *,
         rounds: int = 10,
         k: int = 10,
         seeds: Sequence[int] = (0,),
         groups: Sequence[str] = (),
-        utility: Run | None = None,
+        utility: Run | pd.DataFrame | None = None,
         share: float = 0.02,
+        activity: pd.Series[Any] | None = None,
         choice: Choice | None = None,
         state: str | Path | None = None,
         max_users: int | None = None,
@@ -503,7 +504,10 @@ class Run:
         its weights of the round before, for a tenth of its epochs.
 
         Args:
-            policies: Which of `model`, `popular` and `random` take part, each in its own world.
+            policies: Who takes part, each in a world of its own: `model`, the model's own lists,
+                `popular` and `random`; re-rankers as `recommend` takes them, such as
+                `{"calibrated": {"of": "genres"}}`; or a mapping with options of `train`, such as
+                `{"train": {"user_weights": 0.5}}`, and perhaps `rerank`.
             rounds: How many.
             k: Length of the lists.
             seeds: A world each, for each policy; figures spread over them.
@@ -511,12 +515,14 @@ class Run:
                 least twice the usual share of such items, or `user.gender=F`, whose items are
                 those at least twice as usual among members as among others.
             utility: A run whose scores, standardised for each user, are what items are worth to
-                them; by default a dot product of another seed (`ials`) on the same events.
+                them, or a frame of users by items; by default a dot product of another seed
+                (`ials`) on the same events.
             share: How many interactions a round would add if everyone took all that they look for,
                 as a share of the first ones; each user's part is in proportion to their own.
+            activity: How many items each user would take in a round, by id, in place of `share`.
             choice: How users choose from a list.
-            state: A file that finished worlds are kept in; a simulation that was cut off goes on
-                from it.
+            state: A file that finished worlds are kept in, and beside it the one at work; a
+                simulation that was cut off goes on from there with the round that was not done.
             max_users: Only so many users, drawn with the run's seed.
             on_round: Is told policy, seed and round after each.
 
@@ -524,6 +530,7 @@ class Run:
             RunError: The target is not implicit, the run has no users and items or has two stages,
                 `utility` does not know them all, or the file is of another simulation.
             DataError: A policy, a group or a number is not as it should be.
+            SpecError: The options of a policy are not, or do not suit the run.
         """
         from tabcf.run.feedback import simulate_run
 
@@ -536,6 +543,7 @@ class Run:
             groups=groups,
             utility=utility,
             share=share,
+            activity=activity,
             choice=choice,
             state=None if state is None else Path(state),
             max_users=max_users,

@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tabcf.audit.loop import simulate
+from tabcf.audit.loop_policies import RandomPolicy
+from tabcf.audit.planted import planted_population
 from tabcf.audit.plots import plot_loop
 from tabcf.audit.result import LoopResult
+from tabcf.errors import RunError
 
 
 def _result(values: list[float]) -> LoopResult:
@@ -62,3 +66,15 @@ def test_a_picture_has_a_line_a_policy_and_a_panel_a_figure(tmp_path: Path) -> N
     drawn = path.read_text(encoding="utf-8")
     for text in (*figures, "model", "random", "round"):
         assert f"<!-- {text} -->" in drawn
+
+
+def test_a_result_is_read_from_a_state_file(tmp_path: Path) -> None:
+    population = planted_population(n_users=40, n_items=50)
+    path = tmp_path / "loop.json"
+    with pytest.raises(RunError, match="no such file"):
+        LoopResult.read(path)
+    made = simulate(population, {"random": RandomPolicy}, rounds=2, seeds=(0, 1), state=path)
+    pd.testing.assert_frame_equal(LoopResult.read(path).rounds, made.rounds)
+    path.write_text('{"of": "", "worlds": []}', encoding="utf-8")
+    with pytest.raises(RunError, match="no world of the simulation is finished"):
+        LoopResult.read(path)

@@ -55,10 +55,19 @@ def test_rounds_as_json_are_those_of_python(run: str, tmp_path: Path) -> None:
     assert "holds a simulation of another population or other settings" in error
 
 
+def test_policies_are_written_in_yaml(run: str) -> None:
+    code, printed, _ = call(
+        "simulate", run, "--policy", "model", "--policy", "popularity_penalty: 0.3", *SETTINGS
+    )
+    assert code == 0
+    assert "popularity_penalty: 0.3" in printed
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--policy", "best"), "policies: no 'best'; known: model, popular, random"),
+        (("--policy", "train: {user_weights: 1}"), "weights go with gradient descent"),
         (("--group", "genres=War"), "expected such as item.genres=Animation"),
     ],
 )

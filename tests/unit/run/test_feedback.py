@@ -14,8 +14,8 @@ import pytest
 import tabcf
 from tabcf.audit.loop import NO_RECOMMENDER
 from tabcf.errors import DataError, RunError, TrainingError
-from tabcf.run.feedback import _Refitting
 from tabcf.run.population import Simulated, all_scores, population_of
+from tabcf.run.refitting import Refitting
 from tabcf.run.train import Stage, continue_stage
 from tabcf.testing import tiny_ratings
 
@@ -93,9 +93,13 @@ def test_some_users_bring_their_own_items_alone(run: tabcf.Run) -> None:
 def test_the_first_round_is_the_run_itself(name: str, request: pytest.FixtureRequest) -> None:
     run: tabcf.Run = request.getfixturevalue(name)
     simulated = Simulated.of(run)
-    learn = _Refitting(simulated).policy()
-    scores = learn(simulated.users, simulated.items, np.random.default_rng(0))
-    own = all_scores(run.trained, simulated.user_rows, simulated.item_rows)
+    epochs = run.report.best_epoch or run.spec.train.epochs
+    first = Refitting(simulated, run.spec, epochs).after(
+        None, simulated.users, simulated.items, np.random.default_rng(0)
+    )
+    scores, own = (
+        all_scores(each, simulated.user_rows, simulated.item_rows) for each in (first, run.trained)
+    )
     np.testing.assert_allclose(scores, own, rtol=1e-5, atol=1e-6)
 
 
@@ -115,9 +119,10 @@ def test_all_scores_are_those_of_recommend(run: tabcf.Run) -> None:
 def test_a_solved_model_learns_choices_as_if_they_had_been_there(run: tabcf.Run) -> None:
     simulated = Simulated.of(run)
     users, items = np.append(simulated.users, [0, 1]), np.append(simulated.items, [2, 3])
-    learn = _Refitting(simulated).policy()
-    learn(simulated.users, simulated.items, np.random.default_rng(0))
-    scores = learn(users, items, np.random.default_rng(0))
+    refitting = Refitting(simulated, run.spec, 1)
+    assert refitting.is_solved
+    trained = refitting.after(refitting.first, users, items, np.random.default_rng(0))
+    scores = all_scores(trained, simulated.user_rows, simulated.item_rows)
     had = np.zeros((len(simulated.user_rows), len(simulated.item_rows)))
     had[users, items] = 1.0
     inverse = np.linalg.inv(had.T @ had + np.eye(had.shape[1]))
@@ -256,7 +261,7 @@ def test_what_cannot_be_simulated_is_refused(run: tabcf.Run) -> None:
     strangers = tabcf.fit(SPEC, tiny_ratings(n_users=20))
     with pytest.raises(RunError, match=r"has not learnt from \d+ of 40 users"):
         run.simulate(utility=strangers)
-    with pytest.raises(DataError, match="no 'best'; known: model, popular, random"):
+    with pytest.raises(DataError, match="no 'best'; known: model, popular, random, cal"):
         run.simulate(["best"])
     with pytest.raises(DataError, match="share: expected"):
         run.simulate(share=0.0)
