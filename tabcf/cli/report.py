@@ -22,8 +22,16 @@ __all__ = ["command"]
     show_default=True,
     help="The file to write.",
 )
-def command(run: str, data: str | None, out: Path) -> None:
-    """Write one HTML page on RUN; DATA, held rows, adds calibration and groups."""
+@click.option(
+    "--simulation",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `tabcf simulate RUN --state FILE` found.",
+)
+def command(run: str, data: str | None, out: Path, simulation: Path | None) -> None:
+    """Write one HTML page on RUN; DATA, held rows, adds calibration and accuracy by group."""
+    from tabcf.audit.result import LoopResult
     from tabcf.report.page import write_report
 
-    click.echo(str(write_report(load_run(run), out, data=data)))
+    found = None if simulation is None else LoopResult.read(simulation)
+    click.echo(str(write_report(load_run(run), out, data=data, simulation=found)))

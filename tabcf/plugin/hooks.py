@@ -16,6 +16,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    RerankerDefinition,
     SelectorDefinition,
     TrackerDefinition,
 )
@@ -53,6 +54,11 @@ class Hooks:
     @_hookspec
     def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
         """Who is told of a fit, for `track:`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def tabcf_rerankers(self) -> Iterable[RerankerDefinition]:
+        """What puts recommended lists into another order, for `rerank:`."""
         raise NotImplementedError
 
     @_hookspec

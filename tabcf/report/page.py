@@ -14,22 +14,26 @@ from typing import Any
 import numpy as np
 
 from tabcf import __version__
+from tabcf.audit.result import LoopResult
 from tabcf.errors import RunError
 from tabcf.evaluation.evaluate import describe
-from tabcf.report.blocks import Table
+from tabcf.report.blocks import Section, Table
 from tabcf.report.sections import sections_of
 from tabcf.run.run import Run
 
 __all__ = ["write_report"]
 
 
-def write_report(run: Run, path: str | Path, *, data: Any = None) -> Path:
+def write_report(
+    run: Run, path: str | Path, *, data: Any = None, simulation: LoopResult | None = None
+) -> Path:
     """Write what a run is, what it is worth and why it answers as it does, as one HTML file.
 
     Args:
         run: What to tell of.
         path: The file; one that is there is replaced, when the page is complete.
-        data: Held rows with the target, for calibration and groups; a frame or a path.
+        data: Held rows with the target, for calibration and accuracy; a frame or a path.
+        simulation: What `Run.simulate` gave, or `LoopResult.read` of its state file.
 
     Raises:
         RunError: The file cannot be written.
@@ -37,7 +41,7 @@ def write_report(run: Run, path: str | Path, *, data: Any = None) -> Path:
         MissingExtraError: matplotlib is not installed.
     """
     path = Path(path)
-    text = _rendered(run, data)
+    text = _rendered(run, sections_of(run, data, simulation=simulation))
     try:
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -49,7 +53,7 @@ def write_report(run: Run, path: str | Path, *, data: Any = None) -> Path:
     return path
 
 
-def _rendered(run: Run, data: Any) -> str:
+def _rendered(run: Run, sections: list[Section]) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -60,7 +64,7 @@ def _rendered(run: Run, data: Any) -> str:
     return template.render(
         title=f"{run.name}: {run.label}",
         summary=f"Fitted on {run.report.fitted_on}{test}.",
-        sections=sections_of(run, data),
+        sections=sections,
         columns=_columns,
         rows=_rows,
         version=__version__,

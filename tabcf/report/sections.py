@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tabcf.audit.result import LoopResult
 from tabcf.contracts.model import AdditiveScorer, ColumnBiases, ColumnVectors
 from tabcf.errors import TabcfError
 from tabcf.evaluation.compare import bootstrap_interval, shared_metrics
 from tabcf.inspection import plots
+from tabcf.report.auditing import audit_blocks, loop_blocks
 from tabcf.report.blocks import Block, Chart, Code, Note, Section, Table
 from tabcf.report.charts import bars, drawn, lines
 from tabcf.run.run import Run
@@ -23,12 +25,15 @@ __all__ = ["sections_of"]
 _SHOWN = 15
 
 
-def sections_of(run: Run, data: Any = None) -> list[Section]:
+def sections_of(
+    run: Run, data: Any = None, *, simulation: LoopResult | None = None
+) -> list[Section]:
     """All sections that make sense for a run.
 
     Args:
         run: What to tell of.
-        data: Held rows with the target, for calibration and groups; a frame or a path.
+        data: Held rows with the target, for calibration and accuracy; a frame or a path.
+        simulation: What came of a simulated feedback loop.
     """
     parts: list[tuple[str, str, Callable[[Run, Any], list[Block]]]] = [
         ("model", "Model", _model),
@@ -40,6 +45,8 @@ def sections_of(run: Run, data: Any = None) -> list[Section]:
         ("crosstab", "Users and items", _crosstab),
         ("why", "Why a recommendation", _why),
         ("calibration", "Calibration", _calibration),
+        ("audit", "Lists, popularity and groups", audit_blocks),
+        ("loop", "In a feedback loop", lambda *_: loop_blocks(simulation) if simulation else []),
         ("spec", "Spec and versions", _spec),
     ]
     sections = []

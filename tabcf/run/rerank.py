@@ -65,7 +65,7 @@ def policy_name(given: Any) -> str:
         'popularity_penalty: 0.2, mmr'
     """
     listed = given if isinstance(given, (list, tuple)) else [given]
-    texts = [flow(_plain(value)) for value in listed]
+    texts = [flow(_as_written(value)) for value in listed]
     return ", ".join(text[1:-1] if text.startswith("{") else text for text in texts)
 
 
@@ -73,6 +73,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Component):
         return value.model_dump()
     return plain_values(value) if isinstance(value, Mapping) else value
+
+
+def _as_written(value: Any) -> Any:
+    if not isinstance(value, Component):
+        return _plain(value)
+    options = value.options.get("", dict(value.options))
+    return {value.name: plain_values(options)} if options != {} else value.name
 
 
 def _step(registry: Registry, component: Component) -> Step:

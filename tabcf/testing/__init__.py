@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from tabcf.testing.losses import LossContract
     from tabcf.testing.metrics import MetricContract
     from tabcf.testing.models import ModelContract
+    from tabcf.testing.rerankers import RerankerContract
 
 __all__ = [
     "ColumnContract",
     "LossContract",
     "MetricContract",
     "ModelContract",
+    "RerankerContract",
     "heavy_group",
     "plugin_problems",
     "tiny_ratings",
@@ -35,6 +37,7 @@ _HOMES = {
     "LossContract": "tabcf.testing.losses",
     "MetricContract": "tabcf.testing.metrics",
     "ModelContract": "tabcf.testing.models",
+    "RerankerContract": "tabcf.testing.rerankers",
     "heavy_group": "tabcf.testing.data",
     "plugin_problems": "tabcf.run.plugins",
     "tiny_ratings": "tabcf.testing.data",

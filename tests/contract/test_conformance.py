@@ -1,4 +1,4 @@
-"""Every built-in loss, metric, column and model through the suites that plugins' authors use."""
+"""Every built-in part that has a suite for plugins' authors goes through it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from tabcf.contracts.definitions import Definition
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins import builtin_registry
 from tabcf.spec.records import Component
-from tabcf.testing import ColumnContract, LossContract, MetricContract, ModelContract
+from tabcf.testing import (
+    ColumnContract,
+    LossContract,
+    MetricContract,
+    ModelContract,
+    RerankerContract,
+)
 
 REGISTRY = builtin_registry()
 SUITES: dict[str, type] = {
@@ -19,6 +25,7 @@ SUITES: dict[str, type] = {
     "metric": MetricContract,
     "model": ModelContract,
     "column": ColumnContract,
+    "reranker": RerankerContract,
 }
 ENTITIES = {
     "user": (
@@ -64,6 +71,10 @@ OPTIONS: dict[str, Any] = {
     "edlae": {"l2": 10, "dropout": 0.2},
     "item_knn": {"k": 4, "shrink": 1},
     "ials": {"factors": 4},
+    "calibrated": {"of": "kind"},
+    "group_caps": {"of": "kind", "share": 0.4},
+    "mmr": {"of": "kind"},
+    "xquad": 0.9,
 }
 
 

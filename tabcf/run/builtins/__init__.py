@@ -9,6 +9,7 @@ from tabcf.contracts.definitions import (
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
+    RerankerDefinition,
     SelectorDefinition,
     TrackerDefinition,
 )
@@ -55,6 +56,10 @@ class _Builtins:
         return TRACKERS
 
     @hookimpl
+    def tabcf_rerankers(self) -> Iterable[RerankerDefinition]:
+        return RERANKERS
+
+    @hookimpl
     def tabcf_selectors(self) -> Iterable[SelectorDefinition]:
         return SELECTORS
 
@@ -64,6 +69,6 @@ def builtin_registry() -> Registry:
     registry = Registry()
     register(registry, None, _Builtins())
     # These kinds have no hook: no plugin has needed one.
-    for definitions in (FITS, RERANKERS, SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
+    for definitions in (FITS, SAMPLERS, SCHEDULES, SPLITS, UNKNOWN):
         registry.add(definitions, origin="tabcf")
     return registry

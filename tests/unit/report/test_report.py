@@ -18,7 +18,7 @@ import tabcf
 from tabcf.cli import cli
 from tabcf.report.blocks import Table
 from tabcf.report.page import _rows, write_report
-from tabcf.testing import tiny_ratings, tiny_table
+from tabcf.testing import heavy_group, tiny_ratings, tiny_table
 
 pytest.importorskip("matplotlib")
 
@@ -89,6 +89,7 @@ def test_a_page_has_all_sections_and_loads_nothing(page: Path) -> None:
         "crosstab",
         "why",
         "calibration",
+        "audit",
         "spec",
     ]
     assert found.loaded == []
@@ -120,6 +121,65 @@ def test_models_without_vectors_or_epochs_have_a_page_too(
     text = write_report(run, tmp_path / "ease.html").read_text(encoding="utf-8")
     assert "solved in closed form" in text
     assert "Past items that push it up" in text
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run on a population with a heavy group, with held rows and a simulation."""
+    folder = tmp_path_factory.mktemp("audited")
+    tables = heavy_group()
+    tables.users.to_csv(folder / "users.csv", index=False)
+    tables.items.to_csv(folder / "items.csv", index=False)
+    events, held = tables.events.iloc[:-300], tables.events.iloc[-300:]
+    held.to_csv(folder / "held.csv", index=False)
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {}},
+        "entities": {
+            "user": {"id": "user_id", "table": str(folder / "users.csv")},
+            "item": {"id": "item_id", "table": str(folder / "items.csv"), "label": "title"},
+        },
+        "model": {"ease": {"l2": 5.0}},
+        "split": {"random": {"valid": 0, "test": 0}},
+        "rerank": {"mmr": {"of": "kind", "strength": 0.3}},
+    }
+    run = tabcf.fit(spec, events, folder / "run")
+    state = folder / "loop.json"
+    run.simulate(rounds=3, k=5, seeds=(0, 1), share=0.2, groups=["item.kind=anime"], state=state)
+    asked = ["report", str(run.folder), str(folder / "held.csv"), "-o", str(folder / "page.html")]
+    result = CliRunner().invoke(cli, [*asked, "--simulation", str(state)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_a_page_audits_lists_and_shows_a_simulation(audited: Path) -> None:
+    text = (audited / "page.html").read_text(encoding="utf-8")
+    run = tabcf.load(audited / "run")
+    held = pd.read_csv(audited / "held.csv")
+    found = run.audit(data=held)
+    assert f"Gini {found.overall['gini']:.3f}" in text
+    anime = found.groups.set_index(["group", "users"])["amplification"]["item.kind=anime"]
+    cells = "".join(
+        f'<td class="number" data-value="{float(anime[users])!r}">{anime[users]:.2f}</td>'
+        for users in ("all", "members", "others")
+    )
+    assert cells in text
+    policies = re.findall(r"<tr><td>([^<]*)</td><td class=\"number\"", text)
+    for name in ("model", "mmr: {of: kind, strength: 0.3}", "calibrated: {of: kind}"):
+        assert name in policies
+    assert ">largest amplification of a group<" in text
+    rounds = run.simulate(rounds=3, k=5, seeds=(0, 1), share=0.2, groups=["item.kind=anime"]).rounds
+    last = rounds[rounds["round"] == 3].groupby("policy")["utility"].mean()
+    for policy in ("no recommender", "model", "popular", "random"):
+        assert f'data-value="{float(last[policy])!r}"' in text
+
+
+def test_what_is_no_simulation_is_told(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    asked = ["report", str(folder), "-o", str(out), "--simulation"]
+    result = CliRunner().invoke(cli, [*asked, str(tmp_path / "none.json")])
+    assert "no such file" in str(result.exception)
+    assert not out.exists()
 
 
 def test_a_plain_table_has_a_page(tmp_path: Path) -> None:
@@ -158,6 +218,25 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield started
         started.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1200, "dark")])
+def test_an_audited_page_in_a_browser(audited: Path, browser: Any, width: int, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True
+    )
+    tab = context.new_page()
+    errors: list[str] = []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else 0)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((audited / "page.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    for id in ("audit", "loop"):
+        section = tab.locator(f"#{id}")
+        assert section.locator("svg").first.bounding_box()["width"] <= width
+        assert len(section.screenshot()) > 10_000
+    assert errors == []
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -18,7 +18,8 @@ from tabcf.errors import DataError, RunError, SpecError
 from tabcf.run import refitting as refitting_module
 from tabcf.run.population import Simulated
 from tabcf.run.refitting import Refitting, ServedPolicy
-from tabcf.run.rerank import resolve_reranking
+from tabcf.run.rerank import policy_name, resolve_reranking
+from tabcf.spec.records import Component
 from tabcf.testing import heavy_group
 
 TABLES = heavy_group()
@@ -285,3 +286,8 @@ def test_weights_are_refused_for_models_that_take_none(ease: tabcf.Run) -> None:
 def test_a_policy_takes_part_once(ease: tabcf.Run) -> None:
     with pytest.raises(DataError, match="mmr is named twice"):
         ease.simulate(["mmr", "mmr"])
+
+
+@pytest.mark.parametrize("given", ["mmr", {"mmr": 0.3}, {"mmr": {"of": "kind", "strength": 0.3}}])
+def test_a_spec_s_re_ranker_is_called_as_it_was_written(given: Any) -> None:
+    assert policy_name(Component.model_validate(given)) == policy_name(given)
