@@ -288,7 +288,7 @@ class Run:
             is_positive=self._positive(events),
             attributes=None if attributes is None else _source(attributes),
         )
-        return fold_in(self.trained, given, self._folding(entity))
+        return fold_in(self.trained, given, self._folding(entity), reranking=self.reranking)
 
     @property
     def index(self) -> IndexInfo | None:

@@ -11,9 +11,13 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import tabcf
-from tabcf.errors import DataError, RunError, SpecError
+from tabcf.contracts.definitions import RerankerDefinition
+from tabcf.contracts.options import Options
+from tabcf.errors import DataError, RunError, SpecError, TabcfError
+from tabcf.plugin.hooks import hookimpl
 from tabcf.run.builtins import builtin_registry
 from tabcf.spec.explain import explain
 from tabcf.spec.read import read_spec
@@ -191,7 +195,7 @@ def test_a_model_without_rows_of_users_goes_by_events(folder: Path) -> None:
     ease = tabcf.fit(spec_in(folder, model="ease"), TABLES.events)
     drawn = ease.recommend(USERS, rerank="thompson")
     assert drawn["propensity"].between(0, 1).all()
-    with pytest.raises(RunError, match="finds no rows for users"):
+    with pytest.raises(RunError, match="says nothing of how sure it is"):
         ease.recommend(USERS, rerank={"thompson": {"spread": "posterior"}})
     with pytest.raises(RunError, match="learns no vectors"):
         ease.recommend(USERS, rerank="mmr")
@@ -313,3 +317,75 @@ def test_the_command_line_takes_yaml(run: tabcf.Run, folder: Path) -> None:
     code, _, said = call("recommend", where, "--user", "3", "--rerank", "mmrr")
     assert code == 2
     assert "no re-ranker named 'mmrr'" in said
+
+
+def test_lists_of_newcomers_are_re_ranked_as_the_spec_says(run: tabcf.Run) -> None:
+    """Two newcomers with the events of known users get lists that are spread as those are."""
+    events = TABLES.events[TABLES.events["user_id"].isin([3, 50])]
+    new = events[["user_id", "item_id"]].assign(user_id=events["user_id"] + 1000)
+    newcomers = run.fold_in(new)
+    served, own = newcomers.recommend(k=10), newcomers.recommend(k=10, rerank=False)
+    past = kinds(new)
+    apart = [(kinds(lists) - past).abs().sum(axis=1).sum() for lists in (served, own)]
+    assert apart[0] < apart[1]
+    assert served["user_id"].drop_duplicates().tolist() == [1003, 1050]
+    explored = newcomers.recommend(k=10, rerank="thompson")
+    assert explored["propensity"].between(0, 1).all()
+    with pytest.raises(RunError, match="says nothing of how sure it is"):
+        newcomers.recommend(rerank={"thompson": {"spread": "posterior"}})
+    with pytest.raises(SpecError, match="mmmr"):
+        newcomers.recommend(rerank="mmmr")
+
+
+def test_new_items_are_re_ranked_among_known_ones(run: tabcf.Run) -> None:
+    """They have vectors and values like any, and no popularity, having been in no training."""
+    fans = TABLES.events[TABLES.events["item_id"] == 0]
+    attributes = pd.DataFrame({"item_id": [900], "title": ["Film 0, again"], "kind": ["anime"]})
+    new = run.fold_in(fans.assign(item_id=900), entity="item", attributes=attributes)
+    for given in (
+        "mmr",
+        {"xquad": 0.5},
+        {"popularity_penalty": 1.0},
+        {"calibrated": {"of": "kind"}},
+    ):
+        lists = new.recommend(USERS, k=20, rerank=given)
+        assert (lists.groupby("user_id")["item_id"].nunique() == 20).all()
+    users = [user for user in USERS if user not in set(fans["user_id"])]
+    first = new.recommend(users, k=1, rerank={"popularity_penalty": 100.0})
+    assert first["item_id"].tolist() == [900] * len(users)
+    found = new.recommend(users, k=91, only_new=True, rerank="mmr")
+    assert found["item_id"].tolist() == [900] * len(users)
+
+
+def test_a_re_ranker_of_a_plugin_is_named_like_any(folder: Path, tmp_path: Path) -> None:
+    class Last(Options):
+        n: int = 20
+
+    class Plugin:
+        @hookimpl
+        def tabcf_rerankers(self) -> list[RerankerDefinition]:
+            return [
+                RerankerDefinition(
+                    name="reversed",
+                    options=Last,
+                    summary="The last of them first.",
+                    example="reversed",
+                    build=lambda options: (
+                        lambda pool, n, rng: pool.ordered(
+                            (pool.columns >= 0).sum(1, keepdim=True)
+                            - 1
+                            - torch.arange(pool.columns.shape[1])
+                        )
+                    ),
+                )
+            ]
+
+    fitted = tabcf.fit(
+        spec_in(folder, rerank="reversed"), TABLES.events, tmp_path / "run", plugins=[Plugin()]
+    )
+    own = fitted.recommend(5, k=20, rerank=False)["item_id"].tolist()
+    assert fitted.recommend(5, k=20)["item_id"].tolist() == own[::-1]
+    again = tabcf.load(tmp_path / "run", plugins=[Plugin()])
+    assert again.recommend(5, k=3)["item_id"].tolist() == own[::-1][:3]
+    with pytest.raises(TabcfError, match="reversed"):
+        tabcf.load(tmp_path / "run").recommend(5)

@@ -5,7 +5,7 @@ Dimension letters: n newcomers, P numbers of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -29,10 +29,14 @@ from tabcf.recommend.fold_in.solver import Posterior
 from tabcf.recommend.index import IndexUse
 from tabcf.recommend.predictor import decode_table, predict, prediction_columns
 from tabcf.recommend.recommender import OfferedItems, offered_items, recommend
+from tabcf.recommend.reranking.chain import Reranking
 from tabcf.recommend.trained import Past, Trained
 from tabcf.recommend.users import AskedUsers
 
 __all__ = ["Newcomers", "fold_in"]
+
+# From re-rankers as `Run.recommend` takes them.
+Resolve = Callable[[Any], Reranking | None]
 
 
 class Newcomers:
@@ -55,6 +59,7 @@ class Newcomers:
         basis: list[str],
         fold: FoldIn | None,
         posterior: Posterior | None,
+        reranking: Resolve | None = None,
     ) -> None:
         self.entity = given.entity
         self.ids = given.ids
@@ -64,6 +69,7 @@ class Newcomers:
         self._given = given
         self._table = table
         self._fold = fold
+        self._reranking = reranking
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,6 +87,7 @@ class Newcomers:
         deny: Iterable[Any] = (),
         max_per: Mapping[str, int] | None = None,
         index: IndexUse = "auto",
+        rerank: Any = True,
     ) -> pd.DataFrame:
         """Lists for new users, or lists that new items may be in.
 
@@ -95,12 +102,14 @@ class Newcomers:
             deny: Ids of items that are never listed.
             max_per: At most so many items of each value of a column.
             index: Whether the model's index makes the lists; it knows no new items.
+            rerank: As `Run.recommend` takes it; by default the run's own re-rankers.
 
         Raises:
             DataError: `users` are given for new users, or missing for new items; or `candidates`
                 for new items, or `only_new` for new users.
         """
         self._check(users=users, candidates=candidates, only_new=only_new)
+        reranking = self._reranked_by(rerank)
         with self._at_work() as (trained, inputs):
             if self.entity == "user":
                 rows = len(self._trained.encoder.entities["user"]) + np.arange(len(self))
@@ -118,6 +127,7 @@ class Newcomers:
                 deny=deny,
                 max_per=max_per,
                 index=index,
+                rerank=reranking,
             )
 
     def predict(self, data: Any) -> pd.DataFrame:
@@ -229,6 +239,17 @@ class Newcomers:
                 "candidates: expected none, since the newcomers are items; see only_new"
             )
 
+    def _reranked_by(self, given: Any) -> Reranking | None:
+        """Re-rankers that go by what newcomers had; how sure their rows are has no say."""
+        if self._reranking is not None:
+            found = self._reranking(given)
+            if found is None or self.entity == "item":
+                return found
+            return replace(found, fold_in=lambda: None)
+        if given is True or not given:
+            return None
+        raise DataError("rerank: re-rankers are known to newcomers of `Run.fold_in` alone")
+
     @contextmanager
     def _at_work(self) -> Iterator[tuple[Trained, Inputs]]:
         """A model that knows the newcomers, and their columns for it."""
@@ -300,13 +321,16 @@ class Newcomers:
         return deviation
 
 
-def fold_in(trained: Trained, given: Given, fold: FoldIn | None) -> Newcomers:
+def fold_in(
+    trained: Trained, given: Given, fold: FoldIn | None, *, reranking: Resolve | None = None
+) -> Newcomers:
     """Give users or items rows by their events, without training anew.
 
     Args:
         trained: The model.
         given: Who they are and what is known of them.
         fold: What finds rows of their entity; None for a model that has none.
+        reranking: Finds the re-rankers that lists name.
 
     Raises:
         DataError: A column is missing or of another type than in training.
@@ -323,7 +347,9 @@ def fold_in(trained: Trained, given: Given, fold: FoldIn | None) -> Newcomers:
     has_attributes = any(plan.table == entity for plan, _ in trained.encoder.columns)
     without = "attributes" if has_attributes else "average"
     basis = [f"{c} event{'s' if c != 1 else ''}" if c else without for c in counts.tolist()]
-    return Newcomers(trained, given, table, basis=basis, fold=fold, posterior=posterior)
+    return Newcomers(
+        trained, given, table, basis=basis, fold=fold, posterior=posterior, reranking=reranking
+    )
 
 
 def _learnt(trained: Trained, given: Given, table: Table) -> Table:

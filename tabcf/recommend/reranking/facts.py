@@ -34,7 +34,8 @@ class ItemFacts:
 
     Attributes:
         trained: The model.
-        rows: `(I,)` their item rows, 0 for new ones.
+        rows: `(I,)` their item rows, 0 for new ones; items that were folded in have rows behind all
+            that training knew.
         inputs: Their columns.
         source: Their attributes, one row an item.
         fold_in: Gives what finds a user's row, None for a model without such rows.
@@ -47,15 +48,22 @@ class ItemFacts:
     fold_in: Callable[[], FoldIn | None]
     _columns: dict[str, tuple[list[str], Tensor, Tensor]] = field(default_factory=dict, init=False)
 
+    @property
+    def known_rows(self) -> np.ndarray:
+        """`(I,)`: `rows`, 0 for what training did not know."""
+        n_known = len(self.trained.encoder.entities["item"])
+        return np.where(self.rows < n_known, self.rows, 0)
+
     @cached_property
     def popularity(self) -> Tensor:
         """`(I,)` float64: training events."""
-        return torch.from_numpy(self.trained.encoder.entities["item"].n_events[self.rows]).double()
+        n_events = self.trained.encoder.entities["item"].n_events
+        return torch.from_numpy(n_events[self.known_rows]).double()
 
     def vectors(self) -> Tensor:
-        """`(I, E)`: trained vectors; an item without training has that of the unknown one."""
-        index = self.trained.encoder.entities["item"].index[self.rows]
-        return entity_vectors(self.trained, "item")[torch.from_numpy(index).long()]
+        """`(I, E)`: vectors; an item without training has that of the unknown one."""
+        vectors = entity_vectors(self.trained, "item")
+        return vectors[self.inputs.x_cat[:, 0].long()]
 
     def weights(self, column: str | None) -> tuple[list[str], Tensor, Tensor]:
         """A column's values, and each item's weight of 1 spread over its own: offered and known.
@@ -139,7 +147,7 @@ class UserFacts:
         # Of a user without a past nothing is known but what everybody's events are like.
         everyone = torch.tensor([head, 1 - head], dtype=torch.float64)
         had = torch.where(had.sum(1, keepdim=True) > 0, had, everyone)
-        offered = is_tail[torch.from_numpy(self.items.rows).long()]
+        offered = is_tail[torch.from_numpy(self.items.known_rows).long()]
         return Aspects(["head", "tail"], torch.stack([~offered, offered], 1), had)
 
     def spread(self, columns: Tensor, scores: Tensor, *, kind: str) -> Tensor:
@@ -150,7 +158,7 @@ class UserFacts:
             if kind == "posterior":
                 model = type(self.items.trained.model).__name__
                 raise RunError(
-                    f"rerank: {model} finds no rows for users, or predicts by jumps; use "
+                    f"rerank: {model} says nothing of how sure it is of these users' rows; use "
                     "`spread: events`"
                 )
         counts = self.items.popularity[columns.clamp_min(0)]
