@@ -34,9 +34,11 @@ def plot_loop(result: LoopResult, to: Path | IO[bytes]) -> None:
     bands = result.bands()
     of_groups = [name for name in result.rounds.columns if name.startswith(_AMPLIFICATION)]
     names = [name for name in of_groups if not name.endswith(", members)")] + [*_FIGURES]
-    n_columns = 3
+    n_columns = 2
     n_rows = -(-len(names) // n_columns)
-    figure = Figure(figsize=(4 * n_columns, 3.2 * n_rows), layout="constrained")
+    policies = result.rounds["policy"].unique()
+    height = 2.8 * n_rows + 0.25 * -(-len(policies) // n_columns)
+    figure = Figure(figsize=(4 * n_columns, height), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         for policy, own in bands[bands["figure"] == name].groupby("policy", sort=False):
@@ -51,7 +53,8 @@ def plot_loop(result: LoopResult, to: Path | IO[bytes]) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in panels[len(names) :]:
         axes.remove()
-    panels[0].legend(fontsize=7)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=n_columns, fontsize=9)
     if isinstance(to, Path):
         figure.savefig(to, dpi=150)
     else:

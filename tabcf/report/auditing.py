@@ -59,7 +59,7 @@ def loop_blocks(result: LoopResult) -> list[Block]:
             "are a model of the same data."
         ),
         drawn(plot_loop, result, "Figures over rounds, with 95 % bands where there are seeds"),
-        Table(table, caption),
+        Table(table, caption, dict.fromkeys(table.columns[1:], ".3f") | {"taken": ",.0f"}),
     ]
 
 
