@@ -161,7 +161,9 @@ def test_what_explores_draws_anew_in_each_round(trained: tabcf.Run) -> None:
         assert (first != other).mean() > 0.2
 
 
-def test_training_options_are_those_of_a_run_that_is_trained_so(trained: tabcf.Run) -> None:
+def test_training_options_are_those_of_a_run_that_is_trained_so(
+    trained: tabcf.Run, tmp_path: Path
+) -> None:
     weighted = {"train": {"user_weights": 1}}
     both = {"train": {"user_weights": 1}, "rerank": {"calibrated": {"of": "kind"}}}
     asked: dict[str, Any] = {"rounds": 2, "k": 5, "share": 0.2, "utility": trained}
@@ -169,15 +171,8 @@ def test_training_options_are_those_of_a_run_that_is_trained_so(trained: tabcf.R
     names = ["model", "train: {user_weights: 1}"]
     names += ["train: {user_weights: 1}, rerank: {calibrated: {of: kind}}"]
     assert found.rounds["policy"].drop_duplicates().tolist() == [NO_RECOMMENDER, *names]
-    item = {"id": "item_id", "table": str(trained.spec.entities["item"].table)}
-    spec = {
-        "tabcf": 1,
-        "target": {"implicit": {}},
-        "split": {"random": {"valid": 0, "test": 0}},
-        "entities": {"user": {"id": "user_id"}, "item": item},
-        **TRAINED,
-    }
-    spec["train"] = {**spec["train"], "user_weights": 1}
+    train = {**TRAINED["train"], "user_weights": 1}
+    spec = _spec(tmp_path, TABLES.items, **{**TRAINED, "train": train})
     other = tabcf.fit(spec, TABLES.events).simulate(["model"], **asked)
     for figure in ("utility", "gini(lists)", "popularity"):
         own = _by_seed(found, names[1], figure)
