@@ -21,6 +21,7 @@ __all__ = [
     "ColumnRows",
     "ColumnVectors",
     "FactoredScorer",
+    "HiddenRows",
     "ItemScorer",
     "KnowsBiases",
     "KnowsSpread",
@@ -63,6 +64,25 @@ class LinearRows(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
     def outputs(self, products: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HiddenRows(Protocol):
+    """What it holds of one value of a column enters a hidden layer linearly, the same in each row.
+
+    Its outputs are `from_hidden(rest + row @ weight)`, `row` having the value's numbers in the
+    order of `column_rows`; in evaluation mode.
+
+    Shape:
+        hidden_terms: weight `(P, H)` and rest `(B, H)`, whatever the column holds in `x_cat`.
+        from_hidden: `(B, K)` from `(B, H)`, which it may overwrite.
+    """
+
+    def hidden_terms(
+        self, column: int, x_cat: Tensor, x_cont: Tensor, x_sets: Sequence[Bag]
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def from_hidden(self, hidden: Tensor) -> Tensor: ...
 
 
 @runtime_checkable

@@ -148,6 +148,24 @@ class TabularModel(nn.Module):
         """Which rows of which parameters belong to a categorical column."""
         return [self.embeddings.column_rows(column)]
 
+    def hidden_terms(
+        self, column: int, x_cat: Tensor, x_cont: Tensor, x_sets: Sequence[Bag]
+    ) -> tuple[Tensor, Tensor]:
+        """`(w, H)` what the first layer does to a column's embedding, `(B, H)` all the rest."""
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        start = sum(self.embeddings.widths[:column])
+        own = slice(start, start + self.embeddings.widths[column])
+        x_cat = x_cat.clone()
+        x_cat[:, column] = 0
+        features = self.features(x_cat, x_cont, x_sets).clone()
+        features[:, own] = 0
+        return first.weight[:, own].T, first(features)
+
+    def from_hidden(self, hidden: Tensor) -> Tensor:
+        """Outputs from what the first layer gives; the first activation overwrites it."""
+        return in_range(self.mlp[1:](hidden), self.y_range)
+
     def set_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
         """Which rows of which parameters belong to a set column."""
         table = self.set_embeddings.tables[column]

@@ -137,6 +137,7 @@ class Trained:
         build: Gives an untrained model of the same kind for a layout; the key to growing.
         first: What finds the items of its lists; without it they are of all items.
         index: An approximate index of the items, if one was built.
+        weight: The column of events that says what each counts, if one does.
     """
 
     encoder: Encoder
@@ -149,6 +150,7 @@ class Trained:
     build: Callable[[Layout], nn.Module] | None = None
     first: FirstStage | None = None
     index: KeptIndex | None = None
+    weight: str | None = None
 
     @cached_property
     def events(self) -> TrainingEvents:

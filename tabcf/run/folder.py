@@ -244,6 +244,7 @@ def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) 
             build=build,
             first=first,
             index=index,
+            weight=spec.target.implicit.weight if spec.target.implicit else None,
         ),
         report=FitReport.from_json(read_json(folder / "report.json")),
         metrics=resolve_metrics(spec, registry, target),

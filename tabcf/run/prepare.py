@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from tabcf.contracts.options import ModelOptions
 from tabcf.contracts.table import Table
@@ -23,6 +22,7 @@ from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.sql import read_query
 from tabcf.data.targets import encode_target, fit_target, scaled
+from tabcf.data.weights import event_weights
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past, TrainingEvents
@@ -283,7 +283,7 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
     target = _with_scale(spec, registry, events.target, learnable)
     train = encode_rows(encoder, target, learnable, is_training=True)
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
-        train = replace(train, weight=_weights(learnable, spec.target.implicit.weight))
+        train = replace(train, weight=event_weights(learnable, spec.target.implicit.weight))
     by_user, by_item = spec.train.user_weights, spec.train.item_propensity
     if by_user is not None:
         train = weighted(train, user_weights(train, power=by_user.power, cap=by_user.cap))
@@ -318,18 +318,6 @@ def _with_scale(spec: Spec, registry: Registry, target: TargetInfo, source: Sour
     if isinstance(options, ModelOptions) and options.y_range is not None:
         return target
     return scaled(target, source)
-
-
-def _weights(source: Source, column: str) -> torch.Tensor:
-    from tabcf.data.values import numbers
-
-    source.require([column])
-    values = numbers(source.frame[column], source)
-    if not (np.isfinite(values) & (values >= 0)).all():
-        raise DataError(
-            f"{source.name}: weight '{column}': expected numbers of at least 0 without gaps"
-        )
-    return torch.from_numpy(values.astype(np.float32))
 
 
 def _take(source: Source, positions: np.ndarray) -> Source:

@@ -248,6 +248,7 @@ def _train(
             read_events=None if encoded.past is None else partial(events.training, *encoded.parts),
             build=build,
             first=first,
+            weight=spec.target.implicit.weight if spec.target.implicit else None,
         )
         solve = model_definition.solve
         if spec.fit is not None:

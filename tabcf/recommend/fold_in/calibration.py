@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.table import Table
 from tabcf.data.targets import encode_target
+from tabcf.data.weights import event_weights
 from tabcf.recommend.fold_in.pointwise import Pointwise
 from tabcf.recommend.fold_in.solver import Likelihood, Prior, solve
 from tabcf.recommend.trained import Trained
@@ -71,7 +72,7 @@ class Calibration:
         best, lowest, found = 1.0, float("inf"), at
         for strength in _STRENGTHS:
             prior = Prior(shape.mean, shape.precision * strength)
-            at = solve(given, prior, at, with_covariance=False).mean
+            at = solve(given, prior, at).mean
             loss = held.judged(at, given)
             if loss < lowest:
                 best, lowest, found = strength, loss, at
@@ -123,7 +124,11 @@ class Calibration:
         """Some of the training events that were learnt from, as numbers."""
         trained, events = self._trained, self._trained.events.learnable()
         source = replace(events, frame=events.frame.iloc[places].reset_index(drop=True))
-        return replace(trained.encoder.encode(source), target=encode_target(trained.target, source))
+        return replace(
+            trained.encoder.encode(source),
+            target=encode_target(trained.target, source),
+            weight=event_weights(source, trained.weight),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from tabcf.recommend.fold_in.pointwise import Pointwise, is_scaled
 from tabcf.recommend.fold_in.prior import prior_of_rows
 from tabcf.recommend.fold_in.ranking import Ranking
 from tabcf.recommend.fold_in.rows import Responses, Rows
-from tabcf.recommend.fold_in.solver import Likelihood, Posterior, Prior, solve
+from tabcf.recommend.fold_in.solver import Likelihood, Posterior, Prior, covariance, solve
 from tabcf.recommend.trained import Trained
 
 __all__ = ["FoldIn"]
@@ -56,8 +56,7 @@ class FoldIn:
         # Sums over few events hang on the last digits; a model's own are enough.
         self.loss = copy.deepcopy(trained.loss).cpu().double().requires_grad_(False)
         self._rows = Rows(trained, entity, n_slots=n_slots)
-        self._is_pointwise = trained.loss.form == "pointwise"
-        self._ranking = None if self._is_pointwise else Ranking(self._rows)
+        self._ranking = None if trained.loss.form == "pointwise" else Ranking(self._rows)
         values = self._rows.table()
         known = trained.encoder.entities[entity]
         n_events = torch.from_numpy(known.n_events[known.row_of_index])
@@ -79,18 +78,24 @@ class FoldIn:
                 the rows 1 to n of its entity.
             n: How many newcomers.
         """
-        prior, width = self.prior, self._rows.width
+        prior = self.prior
         mean = prior.mean.repeat(n, 1)
-        covariance = mean.new_empty(n, width, width)
         owner = table.rows[self.entity].numpy().astype(np.int64) - 1
         counts = np.bincount(owner, minlength=n)
-        for own, events, places in self._blocks(owner, counts):
-            likelihood = self._likelihood(table, own + 1, events, places, self.noise)
-            mean[own], covariance[own] = solve(likelihood, prior, mean[own])
-        without = torch.from_numpy(np.flatnonzero(counts == 0))
-        if len(without):
-            covariance[without] = torch.linalg.inv(prior.precision)
-        return Posterior(mean, covariance)
+
+        def likelihoods() -> Iterator[tuple[Tensor, Likelihood]]:
+            for own, events, places in self._blocks(owner, counts):
+                yield own, self._likelihood(table, own + 1, events, places, self.noise)
+
+        def spread() -> Tensor:
+            found = torch.linalg.inv(prior.precision).repeat(n, 1, 1)
+            for own, likelihood in likelihoods():
+                found[own] = covariance(likelihood, prior, mean[own])
+            return found
+
+        for own, likelihood in likelihoods():
+            mean[own] = solve(likelihood, prior, mean[own]).mean
+        return Posterior(mean, spread)
 
     def trained_rows(self) -> Tensor:
         """`(n, P)` float64: the rows that the model has, that of the unknown value first."""
@@ -122,7 +127,8 @@ class FoldIn:
             )
         own = select(table.entities[self.entity].inputs, rows)
         other = table.rows[OTHER[self.entity]][events].long()
-        return self._ranking.likelihood(own, places, other)
+        weight = None if table.weight is None else table.weight[events]
+        return self._ranking.likelihood(own, places, other, weight)
 
     def _blocks(
         self, owner: np.ndarray, counts: np.ndarray
@@ -131,11 +137,12 @@ class FoldIn:
         by_count = np.argsort(counts, kind="stable")
         by_owner = np.argsort(owner, kind="stable")
         starts = np.cumsum(counts) - counts
-        n_beside = 0 if self._is_pointwise else N_OTHERS
+        n_beside = 0 if self._ranking is None else N_OTHERS
+        fewest = self._rows.width**2 + (0 if self._ranking is None else 4 * self._ranking.n_others)
         start, n = int((counts == 0).sum()), len(counts)
         while start < n:
             longest = counts[by_count[start:]] + n_beside
-            sizes = longest * np.arange(1, len(longest) + 1) * self._rows.width
+            sizes = np.maximum(longest * self._rows.width, fewest) * np.arange(1, len(longest) + 1)
             own = by_count[start : start + max(int((sizes <= _BUDGET).sum()), 1)]
             places = np.repeat(np.arange(len(own)), counts[own])
             within = np.arange(len(places)) - np.repeat(

@@ -15,6 +15,7 @@ from tabcf.data.entities import Entity
 from tabcf.data.sources import Source
 from tabcf.data.values import category_values
 from tabcf.data.vocabulary import Vocabulary
+from tabcf.data.weights import event_weights
 from tabcf.errors import DataError
 from tabcf.recommend.trained import Trained
 
@@ -73,6 +74,8 @@ def read_given(
     known = trained.encoder.entities[entity]
     column = known.plan.id
     events.require([trained.encoder.entities[OTHER[entity]].plan.id])
+    if len(events.frame):
+        event_weights(events, trained.weight)
     own = None
     if attributes is not None and column in attributes.frame.columns:
         own = _ids_in(attributes, known)

@@ -22,6 +22,7 @@ from tabcf.contracts.table import EntityTable, Table
 from tabcf.data.batches import gather, select, stack
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.data.targets import encode_target
+from tabcf.data.weights import event_weights
 from tabcf.errors import DataError
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import OTHER, Given
@@ -353,16 +354,19 @@ def fold_in(
 
 
 def _learnt(trained: Trained, given: Given, table: Table) -> Table:
-    """The events that count, with their target."""
-    target = encode_target(trained.target, given.events)
+    """The events that count, with their target and what each counts."""
+    target, weight = encode_target(trained.target, given.events), None
+    if trained.weight is not None and len(table):
+        weight = event_weights(given.events, trained.weight)
     if given.is_positive.all():
-        return replace(table, target=target)
+        return replace(table, target=target, weight=weight)
     counted = torch.from_numpy(np.flatnonzero(given.is_positive))
     return replace(
         table,
         rows={name: rows[counted] for name, rows in table.rows.items()},
         events=select(table.events, counted),
         target=None if target is None else target[counted],
+        weight=None if weight is None else weight[counted],
     )
 
 

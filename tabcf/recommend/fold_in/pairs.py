@@ -6,7 +6,8 @@ vectors whose products are scores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -14,7 +15,7 @@ from torch import Generator, Tensor
 from tabcf.contracts.inputs import Inputs, Query
 from tabcf.contracts.model import FactoredScorer
 from tabcf.data.batches import join, select, to_device
-from tabcf.recommend.fold_in.rows import Rows
+from tabcf.recommend.fold_in.rows import Responses, Rows
 from tabcf.recommend.fold_in.rules import Rule
 from tabcf.recommend.fold_in.solver import Curvature
 
@@ -34,7 +35,8 @@ class Choices:
         others: The other side's columns, O rows.
         share: How many each of the others stands for that was not chosen; 1 if all are there.
         owner: `(M,)` int64: whose choice it is.
-        other: `(M,)` int64: which of the O rows was chosen.
+        other: `(M,)` int64: which of the O rows was chosen; one that comes twice counts twice.
+        weight: `(M,)` float64: what each choice counts, or None for 1 each.
         blank: Columns of an event that brings nothing, one row.
     """
 
@@ -44,6 +46,7 @@ class Choices:
     share: float
     owner: Tensor
     other: Tensor
+    weight: Tensor | None
     blank: Inputs
 
     def __len__(self) -> int:
@@ -54,11 +57,11 @@ class Choices:
         """O."""
         return len(self.others.x_cat)
 
-    def chosen_by(self, number: int) -> Tensor:
-        """`(O,)` booleans: whom one newcomer chose."""
-        is_chosen = torch.zeros(self.n_others, dtype=torch.bool)
-        is_chosen[self.other[self.owner == number]] = True
-        return is_chosen
+    def counts(self) -> Tensor:
+        """`(n, O)` float64: what each newcomer's choices of each other count, 0 for no choice."""
+        counts = torch.zeros(len(self), self.n_others, dtype=torch.float64)
+        weight = torch.ones(len(self.owner)).double() if self.weight is None else self.weight
+        return counts.index_put_((self.owner, self.other), weight.double(), accumulate=True)
 
     def query(self, users: Inputs, device: torch.device) -> Query:
         """Users with an event that brings nothing."""
@@ -77,36 +80,74 @@ class FactoredPairs:
         self._rows, self._choices, self._rule = rows, choices, rule
         self._vectors = self._of_others()
         self._at_zero, self._per_number = self._linear()
-        self._is_chosen = [choices.chosen_by(j) for j in range(len(choices))]
+        self._chosen = choices.counts()
+        self._share = torch.where(self._chosen > 0, 1.0, choices.share).double()
+
+    def of(self, rows: Tensor) -> FactoredPairs:
+        number = torch.full((len(self._choices),), -1)
+        number[rows] = torch.arange(len(rows))
+        owner = number[self._choices.owner]
+        kept, weight = owner >= 0, self._choices.weight
+        choices = replace(
+            self._choices,
+            own=select(self._choices.own, rows),
+            owner=owner[kept],
+            other=self._choices.other[kept],
+            weight=None if weight is None else weight[kept],
+        )
+        return FactoredPairs(self._rows, choices, self._rule)
 
     def judged(self, values: Tensor, given: FactoredPairs) -> float:
-        own = self._at_zero + (values.unsqueeze(1) @ self._per_number).squeeze(1)
-        gains = []
-        for j, is_held in enumerate(self._is_chosen):
-            scores = self._vectors @ own[j].float()
-            is_had = given._is_chosen[j] & ~is_held
-            gains.append(_gains(scores.masked_fill(is_had, -torch.inf), is_held))
+        scores = self._scores(values)
+        is_held, was_given = self._chosen > 0, given._chosen > 0
+        scores = scores.masked_fill(was_given & ~is_held, -torch.inf)
+        gains = [_gains(own, held) for own, held in zip(scores, is_held, strict=True)]
         return 1 - float(torch.cat(gains).mean())
 
-    def curvature(self, values: Tensor) -> Curvature:
-        n, width = values.shape
-        value, gradient = values.new_zeros(n), torch.zeros_like(values)
-        hessian = values.new_zeros(n, width, width)
-        vectors, everyone = self._vectors, torch.arange(self._choices.n_others)
-        own = self._at_zero + (values.unsqueeze(1) @ self._per_number).squeeze(1)
-        for j, is_chosen in enumerate(self._is_chosen):
-            scores = (vectors @ own[j].float()).double()
-            value[j], slope, curve, centre = self._rule(
-                scores, is_chosen, self._share(is_chosen), everyone
-            )
-            off = vectors if centre is None else vectors - centre.float() @ vectors
-            inner = (off.T @ (curve.float()[:, None] * off)).double()
-            gradient[j] = self._per_number[j] @ (slope.float() @ vectors).double()
-            hessian[j] = self._per_number[j] @ inner @ self._per_number[j].T
-        return Curvature(value, gradient, hessian)
+    def sloped(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        loss, slope, _, _ = self._rule(
+            self._scores(values), self._chosen, self._share, self._everyone
+        )
+        by_vector = (slope.float() @ self._vectors).double()
+        return loss, (self._per_number @ by_vector.unsqueeze(2)).squeeze(2)
 
-    def _share(self, is_chosen: Tensor) -> Tensor:
-        return torch.where(is_chosen, 1.0, self._choices.share).double()
+    def about(self, values: Tensor) -> Tensor:
+        """As if all newcomers' scores were those of their mean vector."""
+        scores = self._vectors @ self._own(values).mean(0).float()
+        shape = self._rule.shape(scores.double(), self._chosen, self._choices.share, self._everyone)
+        shared = _spread(self._vectors, shape.curve, shape.centre)
+        inner = shape.times[:, None, None] * shared
+        if shape.per_choice:
+            for j, counts in enumerate(self._chosen):
+                places = torch.nonzero(counts).squeeze(1)
+                curve = shape.per_choice * counts[places]
+                inner[j] += _spread(self._vectors[places], curve, None)
+        return self._per_number @ inner @ self._per_number.mT
+
+    def curvature(self, values: Tensor) -> Curvature:
+        value, gradient = self.sloped(values)
+        _, _, curves, centres = self._rule(
+            self._scores(values), self._chosen, self._share, self._everyone
+        )
+        inner = torch.stack(
+            [
+                _spread(self._vectors, curve, None if centres is None else centres[j])
+                for j, curve in enumerate(curves)
+            ]
+        )
+        return Curvature(value, gradient, self._per_number @ inner @ self._per_number.mT)
+
+    @property
+    def _everyone(self) -> Tensor:
+        return torch.arange(self._choices.n_others)
+
+    def _own(self, values: Tensor) -> Tensor:
+        """`(n, E)`: the newcomers' vectors."""
+        return self._at_zero + (values.unsqueeze(1) @ self._per_number).squeeze(1)
+
+    def _scores(self, values: Tensor) -> Tensor:
+        """`(n, O)`."""
+        return (self._own(values).float() @ self._vectors.T).double()
 
     @torch.no_grad()
     def _of_others(self) -> Tensor:
@@ -142,35 +183,49 @@ class FactoredPairs:
 class SampledPairs:
     """Newcomers of any model: those whom they chose and a sample of the others, pair by pair."""
 
-    def __init__(self, rows: Rows, choices: Choices, rule: Rule, rng: Generator) -> None:
+    def __init__(
+        self, rule: Rule, responses: Responses, compared: Sequence[tuple[Tensor, Tensor, Tensor]]
+    ) -> None:
+        """Which others each newcomer is compared with, what choices count, and the shares."""
         self._rule = rule
-        owners, others, marks, shares = [], [], [], []
-        for j in range(len(choices)):
-            is_chosen = choices.chosen_by(j)
-            rest = torch.nonzero(~is_chosen).squeeze(1)
+        self._responses = responses
+        self._compared = tuple(compared)
+        self._sizes = [len(others) for others, _, _ in compared]
+        self._owner = torch.arange(len(compared)).repeat_interleave(torch.tensor(self._sizes))
+
+    @classmethod
+    def drawn(cls, rows: Rows, choices: Choices, rule: Rule, rng: Generator) -> SampledPairs:
+        """With others drawn at random beside those whom newcomers chose."""
+        compared = []
+        for counts in choices.counts():
+            rest = torch.nonzero(counts == 0).squeeze(1)
             drawn = rest[torch.randperm(len(rest), generator=rng)[:N_OTHERS]]
-            chosen = torch.nonzero(is_chosen).squeeze(1)
-            others.append(torch.cat([chosen, drawn]))
-            marks.append(torch.arange(len(others[-1])) < len(chosen))
-            share = torch.full((len(others[-1]),), choices.share * len(rest) / max(len(drawn), 1))
+            chosen = torch.nonzero(counts).squeeze(1)
+            others = torch.cat([chosen, drawn])
+            share = torch.full((len(others),), choices.share * len(rest) / max(len(drawn), 1))
             share[: len(chosen)] = 1.0
-            shares.append(share.double())
-            owners.append(torch.full((len(others[-1]),), j))
-        self._others, self._is_chosen, self._shares = others, marks, shares
-        self._owner = torch.cat(owners)
-        own = select(choices.own, self._owner)
-        other = select(choices.others, torch.cat(others))
-        blank = select(choices.blank, torch.zeros(len(self._owner), dtype=torch.int64))
+            compared.append((others, counts[others], share.double()))
+        sizes = torch.tensor([len(others) for others, _, _ in compared])
+        own = select(choices.own, torch.arange(len(compared)).repeat_interleave(sizes))
+        other = select(choices.others, torch.cat([others for others, _, _ in compared]))
+        blank = select(choices.blank, torch.zeros(len(other.x_cat), dtype=torch.int64))
         first, second = (own, other) if choices.side == "user" else (other, own)
-        self._responses = rows.responses(join(first, second, blank))
+        return cls(rule, rows.responses(join(first, second, blank)), compared)
+
+    def of(self, rows: Tensor) -> SampledPairs:
+        events = torch.nonzero(torch.isin(self._owner, rows)).squeeze(1)
+        kept = [self._compared[row] for row in rows.tolist()]
+        return SampledPairs(self._rule, self._responses.of(events), kept)
 
     def judged(self, values: Tensor, given: SampledPairs) -> float:
         raw = self._responses.outputs(values[self._owner])
         gains = []
-        for j, scores in enumerate(raw[:, 0].split([len(other) for other in self._others])):
-            had = given._others[j][given._is_chosen[j]]
-            is_had = torch.isin(self._others[j], had) & ~self._is_chosen[j]
-            gains.append(_gains(scores.masked_fill(is_had, -torch.inf), self._is_chosen[j]))
+        for scores, held, had in zip(
+            raw[:, 0].split(self._sizes), self._compared, given._compared, strict=True
+        ):
+            is_held = held[1] > 0
+            is_had = torch.isin(held[0], had[0][had[1] > 0]) & ~is_held
+            gains.append(_gains(scores.masked_fill(is_had, -torch.inf), is_held))
         return 1 - float(torch.cat(gains).mean())
 
     def curvature(self, values: Tensor) -> Curvature:
@@ -178,18 +233,18 @@ class SampledPairs:
         value, gradient = values.new_zeros(n), torch.zeros_like(values)
         hessian = values.new_zeros(n, width, width)
         raw, jacobian = self._responses.jacobian(values[self._owner])
-        sizes = [len(other) for other in self._others]
-        scores = raw[:, 0].split(sizes)
-        slopes = jacobian[:, 0].split(sizes)
-        for j in range(n):
-            by_row = slopes[j]
-            value[j], slope, curve, centre = self._rule(
-                scores[j], self._is_chosen[j], self._shares[j], self._others[j]
-            )
-            off = by_row if centre is None else by_row - centre @ by_row
-            gradient[j] = slope @ by_row
-            hessian[j] = off.T @ (curve[:, None] * off)
+        scores, slopes = raw[:, 0].split(self._sizes), jacobian[:, 0].split(self._sizes)
+        for j, (others, counts, share) in enumerate(self._compared):
+            value[j], slope, curve, centre = self._rule(scores[j], counts, share, others)
+            gradient[j] = slope @ slopes[j]
+            hessian[j] = _spread(slopes[j], curve, centre)
         return Curvature(value, gradient, hessian)
+
+
+def _spread(vectors: Tensor, curve: Tensor, centre: Tensor | None) -> Tensor:
+    """`(E, E)` float64: the sum of vectors' squares, weighted, about the mean by `centre`."""
+    off = vectors if centre is None else vectors - centre.to(vectors) @ vectors
+    return (off.T @ (curve.to(vectors)[:, None] * off)).double()
 
 
 def _gains(scores: Tensor, is_held: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tabcf.losses.blend import Sum
 from tabcf.losses.loss import Loss
-from tabcf.losses.regression import NumberLoss
+from tabcf.losses.regression import MSE, NumberLoss
 from tabcf.recommend.fold_in.rows import Responses
 from tabcf.recommend.fold_in.solver import Curvature
 
@@ -56,6 +56,22 @@ class Pointwise:
         self._noise = noise
         self._is_scaled = is_scaled
 
+    def of(self, rows: Tensor) -> Pointwise:
+        number = torch.full((self._n,), -1)
+        number[rows] = torch.arange(len(rows))
+        owner = number[self._owner]
+        events = torch.nonzero(owner >= 0).squeeze(1)
+        return Pointwise(
+            self._responses.of(events),
+            self._loss,
+            self._target[events],
+            None if self._weight is None else self._weight[events],
+            owner[events],
+            len(rows),
+            noise=self._noise,
+            is_scaled=self._is_scaled,
+        )
+
     def judged(self, values: Tensor, given: Pointwise) -> float:
         raw = self._responses.outputs(values[self._owner])
         return float(self._loss(raw, self._target, self._weight))
@@ -95,9 +111,18 @@ class Pointwise:
             (padded.transpose(1, 2) @ padded) / self._noise,
         )
 
-    @torch.enable_grad()
     def _by_output(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses `(M,)`, their slopes `(M, K)` and curvatures `(M, K, K)` by the outputs.
+        """Losses `(M,)`, their slopes `(M, K)` and curvatures `(M, K, K)` by the outputs."""
+        if type(self._loss) is not MSE or raw.shape[1] > 1:
+            return self._by_autograd(raw)
+        weight = self._weights(raw)
+        error = raw - self._target.view_as(raw)
+        slope = 2 * weight[:, None] * error
+        return (error * slope / 2).squeeze(1), slope, (2 * weight)[:, None, None]
+
+    @torch.enable_grad()
+    def _by_autograd(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of any loss.
 
         The loss gives a weighted mean L; the derivative of `L Σ w` by a weight w is that event's
         own loss.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
@@ -9,6 +11,7 @@ from torch import Generator, Tensor, nn
 from tabcf.contracts.inputs import Inputs, Query
 from tabcf.contracts.model import FactoredScorer, ItemScorer
 from tabcf.data.batches import select, to_device
+from tabcf.data.weights import event_weights
 from tabcf.losses.whole_matrix import ImplicitMSE
 from tabcf.nn.scoring import score_by_pairs
 from tabcf.recommend.fold_in.given import OTHER
@@ -45,13 +48,21 @@ class Ranking:
         # By user row; NaN where it was not asked for yet.
         self._log_totals = torch.full((len(entities["user"]),), torch.nan, dtype=torch.float64)
 
-    def likelihood(self, own: Inputs, owner: Tensor, other: Tensor) -> Likelihood:
+    @property
+    def n_others(self) -> int:
+        """How many of the other side newcomers are compared with, at most."""
+        return min(len(self._items if self._side == "user" else self._users), _MOST_OTHERS)
+
+    def likelihood(
+        self, own: Inputs, owner: Tensor, other: Tensor, weight: Tensor | None = None
+    ) -> Likelihood:
         """What newcomers' choices say of their rows.
 
         Args:
             own: The newcomers' own columns.
             owner: `(M,)` int64: whose choice it is.
             other: `(M,)` int64: the row of the item, or user; those without training do not count.
+            weight: `(M,)`: what each choice counts; 1 each without it.
         """
         rows, share = self._sampled(other)
         place = np.full(int(max(rows.max(initial=0), other.max() if len(other) else 0)) + 1, -1)
@@ -66,6 +77,7 @@ class Ranking:
             share,
             owner[is_trained],
             chosen[is_trained],
+            None if weight is None else weight[is_trained],
             encoder.events_with({}, np.zeros(1, dtype=np.int32)),
         )
         rule = self._rule(choices, torch.from_numpy(rows))
@@ -73,7 +85,7 @@ class Ranking:
         if isinstance(model, FactoredScorer) and model.is_linear:
             return FactoredPairs(self._rows, choices, rule)
         rng = Generator().manual_seed(self._trained.seed)
-        return SampledPairs(self._rows, choices, rule, rng)
+        return SampledPairs.drawn(self._rows, choices, rule, rng)
 
     def _sampled(self, chosen: Tensor) -> tuple[np.ndarray, float]:
         """Rows of the other side, and how many each stands for: all, or a sample of many."""
@@ -90,9 +102,21 @@ class Ranking:
             return Squares(loss.unobserved_weight)
         if choices.side == "user":
             return Shares()
-        assert self._trained.past is not None
-        n_chosen = torch.from_numpy(np.diff(self._trained.past.positive.bounds))[rows].double()
-        return ShareOfUsers(self._totals(choices, rows), n_chosen)
+        return ShareOfUsers(self._totals(choices, rows), self._n_chosen[rows])
+
+    @cached_property
+    def _n_chosen(self) -> Tensor:
+        """`(users,)` float64, by row: what each one's training events count together."""
+        events = self._trained.events
+        rows = self._trained.event_rows["user"][events.is_positive]
+        weight = event_weights(events.learnable(), self._trained.weight)
+        return torch.from_numpy(
+            np.bincount(
+                rows,
+                weights=None if weight is None else weight.numpy(),
+                minlength=len(self._log_totals),
+            ).astype(np.float64)
+        )
 
     def _totals(self, choices: Choices, rows: Tensor) -> Tensor:
         """`(O,)`: the log of the sum over trained items of exp(score), for each of the users."""

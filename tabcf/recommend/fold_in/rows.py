@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from tabcf.contracts.inputs import Inputs
-from tabcf.contracts.model import ColumnRows, LinearRows
-from tabcf.data.batches import to_device
+from tabcf.contracts.model import ColumnRows, HiddenRows, LinearRows
+from tabcf.data.batches import select, to_device
 from tabcf.errors import RunError
 from tabcf.recommend.fold_in.slots import Slots
 from tabcf.recommend.trained import Trained, column_of
@@ -35,6 +35,9 @@ class Responses(Protocol):
 
     def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs `(M, K)` and their derivatives by the rows, `(M, K, P)`."""
+
+    def of(self, events: Tensor) -> Responses:
+        """Those of some of the events, by their places."""
 
 
 class Rows:
@@ -88,7 +91,9 @@ class Rows:
             inputs: M events; what they hold in the entity's column does not matter.
         """
         if isinstance(self.trained.model, LinearRows):
-            return _Linear(self.trained.model, self.column, to_device(inputs, self.device))
+            return _Linear.at(self.trained.model, self.column, to_device(inputs, self.device))
+        if isinstance(self.trained.model, HiddenRows):
+            return _ByHidden.at(self.trained.model, self.column, to_device(inputs, self.device))
         return _InSlots(self.slots, inputs)
 
     @contextmanager
@@ -109,11 +114,18 @@ class Rows:
 class _Linear:
     """By a model that is asked once: `outputs(rest + slope · row)`."""
 
-    def __init__(self, model: LinearRows, column: int, inputs: Inputs) -> None:
-        with torch.no_grad():
-            slope, rest = model.row_terms(column, inputs.x_cat, inputs.x_cont, inputs.x_sets)
+    def __init__(self, model: LinearRows, slope: Tensor, rest: Tensor) -> None:
         self._model = model
-        self._slope, self._rest = slope.cpu().double(), rest.cpu().double()
+        self._slope, self._rest = slope, rest
+
+    @classmethod
+    @torch.no_grad()
+    def at(cls, model: LinearRows, column: int, inputs: Inputs) -> _Linear:
+        slope, rest = model.row_terms(column, inputs.x_cat, inputs.x_cont, inputs.x_sets)
+        return cls(model, slope.cpu().double(), rest.cpu().double())
+
+    def of(self, events: Tensor) -> _Linear:
+        return _Linear(self._model, self._slope[events], self._rest[events])
 
     @torch.no_grad()
     def outputs(self, values: Tensor) -> Tensor:
@@ -130,11 +142,51 @@ class _Linear:
         return self._rest + (self._slope * values).sum(1, keepdim=True)
 
 
+class _ByHidden:
+    """By a model that is run from its first layer on: `from_hidden(rest + row @ weight)`."""
+
+    def __init__(self, model: HiddenRows, weight: Tensor, rest: Tensor) -> None:
+        self._model = model
+        self._weight, self._rest = weight, rest
+
+    @classmethod
+    @torch.no_grad()
+    def at(cls, model: HiddenRows, column: int, inputs: Inputs) -> _ByHidden:
+        weight, rest = model.hidden_terms(column, inputs.x_cat, inputs.x_cont, inputs.x_sets)
+        return cls(model, weight.detach(), rest)  # a view of a parameter keeps its gradient
+
+    def of(self, events: Tensor) -> _ByHidden:
+        return _ByHidden(self._model, self._weight, self._rest[events.to(self._rest.device)])
+
+    @torch.no_grad()
+    def outputs(self, values: Tensor) -> Tensor:
+        return self._model.from_hidden(self._hidden(values)).cpu().double()
+
+    def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            hidden = self._hidden(values).requires_grad_(True)
+            raw = self._model.from_hidden(hidden.clone())
+            n_outputs = raw.shape[1]
+            by_hidden = [
+                torch.autograd.grad(raw[:, k].sum(), hidden, retain_graph=k + 1 < n_outputs)[0]
+                for k in range(n_outputs)
+            ]
+        jacobian = torch.stack(by_hidden, 1) @ self._weight.T
+        return raw.detach().cpu().double(), jacobian.cpu().double()
+
+    @torch.no_grad()
+    def _hidden(self, values: Tensor) -> Tensor:
+        return self._rest + values.to(self._rest) @ self._weight
+
+
 class _InSlots:
     """By a model that is run with the rows in its slots, and back."""
 
     def __init__(self, slots: Slots, inputs: Inputs) -> None:
         self._slots, self._inputs = slots, inputs
+
+    def of(self, events: Tensor) -> _InSlots:
+        return _InSlots(self._slots, select(self._inputs, events))
 
     def outputs(self, values: Tensor) -> Tensor:
         return self._slots.outputs(values, self._inputs)

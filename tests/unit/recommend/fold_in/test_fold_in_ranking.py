@@ -74,7 +74,7 @@ def test_products_of_vectors_and_pairs_one_by_one_agree(name: str, side: str, fo
     factored = said(run, side)
     assert isinstance(factored, FactoredPairs)
     rng = Generator().manual_seed(0)
-    pairs = SampledPairs(factored._rows, factored._choices, factored._rule, rng)
+    pairs = SampledPairs.drawn(factored._rows, factored._choices, factored._rule, rng)
     values = torch.randn(3, factored._rows.width, generator=rng).double()
     for first, second in zip(factored.curvature(values), pairs.curvature(values), strict=True):
         assert torch.allclose(first, second, atol=1e-4, rtol=1e-4)

@@ -25,6 +25,9 @@ class Given:
     def __init__(self, x: Tensor, *, is_linear: bool = True) -> None:
         self.x, self.is_linear = x, is_linear
 
+    def of(self, events: Tensor) -> Given:
+        return Given(self.x[events], is_linear=self.is_linear)
+
     def outputs(self, values: Tensor) -> Tensor:
         raw = (self.x * values[:, None]).sum(2)
         return raw if self.is_linear else 3 * (raw / 3).tanh()
@@ -123,6 +126,9 @@ def test_a_step_that_overshoots_is_halved() -> None:
     """The curvature says far too little; each step is ten times too long, and still it ends."""
 
     class TooFlat:
+        def of(self, rows: Tensor) -> TooFlat:
+            return self
+
         def curvature(self, values: Tensor) -> Curvature:
             return Curvature(
                 0.5 * values.square().sum(1),
