@@ -23,9 +23,11 @@ __all__ = [
     "FactoredScorer",
     "HiddenRows",
     "ItemScorer",
+    "IgnoresUsers",
     "KnowsBiases",
     "KnowsSpread",
     "LinearRows",
+    "PosteriorDraws",
     "ReadsHistory",
     "SetRows",
 ]
@@ -144,6 +146,28 @@ class ReadsHistory(Protocol):
     @property
     def reads_history(self) -> bool:
         """Always true."""
+
+
+@runtime_checkable
+class IgnoresUsers(Protocol):
+    """Says the same to all users, known or not, so that nothing can be learnt of a new one."""
+
+    @property
+    def ignores_users(self) -> bool:
+        """Always true."""
+
+
+@runtime_checkable
+class PosteriorDraws(Protocol):
+    """The mean over models of the same columns, each of them a draw from the posterior.
+
+    Attributes:
+        members: The draws; each says which rows are a column's and is linear in them.
+        noise: The variance of a single event about its expectation, `()`.
+    """
+
+    members: nn.ModuleList
+    noise: Tensor
 
 
 @runtime_checkable

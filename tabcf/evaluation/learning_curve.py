@@ -13,9 +13,10 @@ from tabcf.data.dates import dates
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
+from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import Given, read_given
-from tabcf.recommend.fold_in.newcomers import fold_in
+from tabcf.recommend.fold_in.newcomers import check_learnable, fold_in
 from tabcf.recommend.trained import Trained
 
 __all__ = ["N_GIVEN", "WITHOUT", "learning_curve"]
@@ -26,7 +27,7 @@ WITHOUT = " without attributes"
 
 def learning_curve(
     trained: Trained,
-    fold: FoldIn | None,
+    fold: FoldIn | FoldInDraws | None,
     source: Source,
     metrics: Sequence[Metric],
     *,
@@ -62,6 +63,7 @@ def learning_curve(
     steps = sorted(set(at))
     if not steps or steps[0] < 0:
         raise DataError(f"at: expected numbers of events, such as 0, 1, 5, got {list(at)}")
+    check_learnable(trained, entity, fold)
     if entity == "item":
         # Metrics of lists look at what training knew of each listed item.
         metrics = [metric for metric in metrics if metric.definition.needs != "lists"]
@@ -103,7 +105,11 @@ class _Parts(NamedTuple):
 
 
 def _measured(
-    trained: Trained, fold: FoldIn | None, given: Given, held: Source, metrics: Sequence[Metric]
+    trained: Trained,
+    fold: FoldIn | FoldInDraws | None,
+    given: Given,
+    held: Source,
+    metrics: Sequence[Metric],
 ) -> dict[str, float]:
     attributes = given.source if given.entity == "user" else None
     with fold_in(trained, given, fold).measured_on(held) as (at_work, table):

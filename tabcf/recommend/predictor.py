@@ -16,7 +16,7 @@ from tabcf.data.batches import batches_in_order, to_device
 from tabcf.data.sources import Source
 from tabcf.recommend.trained import Trained
 
-__all__ = ["decode_table", "predict", "prediction_columns", "true_values"]
+__all__ = ["decode_table", "predict", "prediction_columns", "spread_of", "true_values"]
 
 # Rows a forward pass; larger ones gain nothing and take more memory.
 _BLOCK = 1 << 14
@@ -51,7 +51,7 @@ def predict(trained: Trained, source: Source) -> pd.DataFrame:
     frame = source.frame.copy(deep=False)
     added = prediction_columns(trained.target, decoded)
     if isinstance(trained.model, KnowsSpread):
-        added = {"sd": _spread(trained, table), **added}
+        added = {"sd": spread_of(trained, table), **added}
     if table.entities:
         added = {"basis": _basis(table), **added}
     for name, values in added.items():
@@ -95,7 +95,7 @@ def true_values(trained: Trained, target: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _spread(trained: Trained, table: Table) -> np.ndarray:
+def spread_of(trained: Trained, table: Table) -> np.ndarray:
     """`(N,)`: standard deviations in the target's own units."""
     assert isinstance(trained.model, KnowsSpread)
     parts = []

@@ -14,7 +14,7 @@ from tabcf.audit.choice import Choice
 from tabcf.audit.findings import Audit
 from tabcf.audit.policies import compare_policies
 from tabcf.audit.result import LoopResult
-from tabcf.contracts.model import ColumnRows
+from tabcf.contracts.model import ColumnRows, PosteriorDraws
 from tabcf.contracts.selector import Selector
 from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching
@@ -33,9 +33,10 @@ from tabcf.inspection.embeddings import embedding_table
 from tabcf.inspection.inspector import Course, Inspector
 from tabcf.inspection.layers import Summary, summarise
 from tabcf.plugin.registry import Registry
+from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
-from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
+from tabcf.recommend.fold_in.newcomers import Newcomers, check_learnable, fold_in
 from tabcf.recommend.index import IndexInfo, IndexUse, KeptIndex, build_index
 from tabcf.recommend.neighbours import Closeness, similar
 from tabcf.recommend.onboarding.interview import Interview
@@ -94,6 +95,7 @@ class Run:
         self.folder = folder
         self._fold_ins: dict[str, FoldIn] = {}
         self._selectors: dict[str, Selector] = {}
+        self._draws: dict[str, FoldInDraws] = {}
 
     def predict(self, data: Any) -> pd.DataFrame:
         """The given rows with the prediction as the last column.
@@ -288,7 +290,10 @@ class Run:
             is_positive=self._positive(events),
             attributes=None if attributes is None else _source(attributes),
         )
-        return fold_in(self.trained, given, self._folding(entity), reranking=self.reranking)
+        folding = self._newcomers_folding(entity)
+        if given.is_positive.any():
+            check_learnable(self.trained, entity, folding)
+        return fold_in(self.trained, given, folding, reranking=self.reranking)
 
     @property
     def index(self) -> IndexInfo | None:
@@ -375,7 +380,7 @@ class Run:
         source = _source(events)
         return learning_curve(
             self.trained,
-            self._folding(entity),
+            self._newcomers_folding(entity),
             source,
             self.metrics,
             entity=entity,
@@ -714,6 +719,14 @@ class Run:
         if entity not in self._fold_ins:
             self._fold_ins[entity] = FoldIn(self.trained, entity)
         return self._fold_ins[entity]
+
+    def _newcomers_folding(self, entity: str) -> FoldIn | FoldInDraws | None:
+        """The same, also of a model that is a mean over draws, whose rows have no covariance."""
+        if not isinstance(self.trained.model, PosteriorDraws):
+            return self._folding(entity)
+        if entity not in self._draws:
+            self._draws[entity] = FoldInDraws(self.trained, entity)
+        return self._draws[entity]
 
     def _ranker(self, retrieve: bool) -> Trained:
         """The model with its first stage, or without it."""

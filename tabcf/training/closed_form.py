@@ -27,6 +27,8 @@ class MeanModel(nn.Module):
 
     mean: Tensor
 
+    ignores_users = True
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(1))
@@ -127,6 +129,8 @@ class PopularModel(nn.Module):
     """Items by their number of training events: the same list for everyone."""
 
     count: Tensor
+
+    ignores_users = True
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()

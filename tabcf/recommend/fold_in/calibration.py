@@ -5,6 +5,7 @@ Dimension letters: P numbers of a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,12 @@ __all__ = ["Calibration"]
 _N_TRIED, _MOST_EVENTS, _FEWEST = 100, 40, 5
 # New ones come with few events and with many: these are given in turn.
 _GIVEN = (1, 2, 5, 10, 20)
-_STRENGTHS = (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+# From the strongest on; so many in a row that do worse than the best end the search.
+_STRENGTHS = tuple(2.0**power for power in range(6, -11, -1))
+_PATIENCE = 2
+# With few events to judge by all strengths look alike, and the best of them is chance: one that is
+# 2^d off counts as d² / 2 events worse.
+_PER_DOUBLING = 0.5
 # Training events whose noise is measured where there are too few rows to try.
 _MOST_MEASURED = 10_000
 
@@ -69,15 +75,19 @@ class Calibration:
         held = said_by(sample.held)
         noise = _scale(held, at)
         given = said_by(sample.given, noise)
-        best, lowest, found = 1.0, float("inf"), at
+        best, lowest, found, n_worse = 1.0, float("inf"), at, 0
         for strength in _STRENGTHS:
-            prior = Prior(shape.mean, shape.precision * strength)
-            at = solve(given, prior, at).mean
+            at = solve(given, Prior(shape.mean, shape.precision * strength), at).mean
+            doubt = _PER_DOUBLING * math.log2(strength) ** 2 / len(sample.held)
             loss = held.judged(at, given)
+            loss += doubt * abs(loss)
+            n_worse += 1
             if loss < lowest:
-                best, lowest, found = strength, loss, at
+                best, lowest, found, n_worse = strength, loss, at, 0
+            if n_worse > _PATIENCE and best < _STRENGTHS[0]:
+                break
         # The rows depend on strength times noise; the noise alone is the spread that remains.
-        remaining = _scale(held, found)
+        remaining = max(_scale(held, found), 1e-3 * noise)
         return best * noise / remaining, remaining
 
     def _noise_of_training(self, values: Tensor) -> float:

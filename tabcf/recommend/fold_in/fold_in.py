@@ -88,7 +88,7 @@ class FoldIn:
                 yield own, self._likelihood(table, own + 1, events, places, self.noise)
 
         def spread() -> Tensor:
-            found = torch.linalg.inv(prior.precision).repeat(n, 1, 1)
+            found: Tensor = torch.linalg.inv(prior.precision).repeat(n, 1, 1)
             for own, likelihood in likelihoods():
                 found[own] = covariance(likelihood, prior, mean[own])
             return found

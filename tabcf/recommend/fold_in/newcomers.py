@@ -17,24 +17,25 @@ import torch
 from torch import Tensor
 
 from tabcf.contracts.inputs import Inputs
-from tabcf.contracts.model import ReadsHistory
+from tabcf.contracts.model import IgnoresUsers, KnowsSpread, ReadsHistory
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.data.batches import gather, select, stack
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.data.targets import encode_target
 from tabcf.data.weights import event_weights
-from tabcf.errors import DataError
+from tabcf.errors import DataError, RunError
+from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import OTHER, Given
 from tabcf.recommend.fold_in.solver import Posterior
 from tabcf.recommend.index import IndexUse
-from tabcf.recommend.predictor import decode_table, predict, prediction_columns
+from tabcf.recommend.predictor import decode_table, predict, prediction_columns, spread_of
 from tabcf.recommend.recommender import OfferedItems, offered_items, recommend
 from tabcf.recommend.reranking.chain import Reranking
 from tabcf.recommend.trained import Past, Trained
 from tabcf.recommend.users import AskedUsers
 
-__all__ = ["Newcomers", "fold_in"]
+__all__ = ["Newcomers", "check_learnable", "fold_in"]
 
 # From re-rankers as `Run.recommend` takes them.
 Resolve = Callable[[Any], Reranking | None]
@@ -58,7 +59,7 @@ class Newcomers:
         table: Table,
         *,
         basis: list[str],
-        fold: FoldIn | None,
+        fold: FoldIn | FoldInDraws | None,
         posterior: Posterior | None,
         reranking: Resolve | None = None,
     ) -> None:
@@ -136,7 +137,8 @@ class Newcomers:
 
         Rows of others are predicted as without newcomers. `sd` is the standard deviation that
         comes of not knowing the newcomers' rows better, in the target's units, where one number is
-        predicted; the noise of a single event is not in it.
+        predicted; the noise of a single event is not in it, unless the model says of all its
+        predictions how far events are from them.
 
         Args:
             data: A frame; without the newcomers' id column, all rows are those of the one newcomer.
@@ -168,11 +170,15 @@ class Newcomers:
         ]
         shown["basis"] = _overwritten(shown["basis"], places, basis)
         deviations = self._spread(table, positions, owner)
-        if deviations is not None:
-            spread = np.full(len(shown), np.nan)
-            spread[places] = deviations
-            shown = shown.drop(columns="sd", errors="ignore")
-            shown.insert(len(shown.columns) - 1, "sd", spread)
+        if deviations is None:
+            return shown
+        if isinstance(self._trained.model, KnowsSpread):
+            shown["sd"] = _overwritten(shown["sd"], places, deviations)
+            return shown
+        spread = np.full(len(shown), np.nan)
+        spread[places] = deviations
+        shown = shown.drop(columns="sd", errors="ignore")
+        shown.insert(len(shown.columns) - 1, "sd", spread)
         return shown
 
     @contextmanager
@@ -306,6 +312,10 @@ class Newcomers:
     def _spread(self, table: Table, positions: Tensor, owner: Tensor) -> np.ndarray | None:
         """`(m,)`: the spread of predicted numbers, by how they change with the row."""
         target = self._trained.target
+        if isinstance(self._fold, FoldInDraws):
+            with self._at_work() as (trained, inputs):
+                own = _of_newcomers(table, self.entity, inputs, positions)
+                return spread_of(trained, own)
         is_number = target.kind in ("regression", "rating") and len(target.columns) == 1
         if not is_number or self._fold is None or self.posterior is None:
             return None
@@ -323,7 +333,11 @@ class Newcomers:
 
 
 def fold_in(
-    trained: Trained, given: Given, fold: FoldIn | None, *, reranking: Resolve | None = None
+    trained: Trained,
+    given: Given,
+    fold: FoldIn | FoldInDraws | None,
+    *,
+    reranking: Resolve | None = None,
 ) -> Newcomers:
     """Give users or items rows by their events, without training anew.
 
@@ -351,6 +365,20 @@ def fold_in(
     return Newcomers(
         trained, given, table, basis=basis, fold=fold, posterior=posterior, reranking=reranking
     )
+
+
+def check_learnable(trained: Trained, entity: str, fold: FoldIn | FoldInDraws | None) -> None:
+    """Raise where events of newcomers would tell nothing to a model that tells users apart.
+
+    Raises:
+        RunError: It does not say which rows are a user's, nor does it score by what users had.
+    """
+    model = trained.model
+    if fold is None and not isinstance(model, ReadsHistory | IgnoresUsers):
+        raise RunError(
+            f"{type(model).__name__} cannot take new {entity}s: it does not say which rows are a "
+            "column's (`column_rows`)"
+        )
 
 
 def _learnt(trained: Trained, given: Given, table: Table) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -69,17 +70,39 @@ class Choices:
         return Query(to_device(users, device), to_device(select(self.blank, rows), device))
 
 
+class Products(NamedTuple):
+    """What scores of newcomers are the products of.
+
+    Shape:
+        others: `(O, E)`: vectors of the other side.
+        at_zero: `(n, E)`: the newcomers' vectors for rows of zeros, or `(1, E)` for all.
+        per_number: `(n, P, E)`: what each number of a row adds, or `(1, P, E)` for all.
+    """
+
+    others: Tensor
+    at_zero: Tensor
+    per_number: Tensor
+
+
 class FactoredPairs:
     """Newcomers of a model whose scores are products of vectors: all pairs, by matrix products.
 
     The newcomer's vector is linear in their row, so what it comes to is found once, from rows of
     zeros but for one.
+
+    Args:
+        rows: The newcomers' entity.
+        choices: What is compared.
+        rule: How scores turn into losses.
+        products: What was found for the same others, and newcomers without columns but their ids.
     """
 
-    def __init__(self, rows: Rows, choices: Choices, rule: Rule) -> None:
+    def __init__(
+        self, rows: Rows, choices: Choices, rule: Rule, products: Products | None = None
+    ) -> None:
         self._rows, self._choices, self._rule = rows, choices, rule
-        self._vectors = self._of_others()
-        self._at_zero, self._per_number = self._linear()
+        self.products = products or Products(self._of_others(), *self._linear())
+        self._vectors, self._at_zero, self._per_number = self.products
         self._chosen = choices.counts()
         self._share = torch.where(self._chosen > 0, 1.0, choices.share).double()
 
@@ -109,20 +132,23 @@ class FactoredPairs:
             self._scores(values), self._chosen, self._share, self._everyone
         )
         by_vector = (slope.float() @ self._vectors).double()
+        if len(self._per_number) == 1:
+            return loss, by_vector @ self._per_number[0].T
         return loss, (self._per_number @ by_vector.unsqueeze(2)).squeeze(2)
 
     def about(self, values: Tensor) -> Tensor:
         """As if all newcomers' scores were those of their mean vector."""
         scores = self._vectors @ self._own(values).mean(0).float()
         shape = self._rule.shape(scores.double(), self._chosen, self._choices.share, self._everyone)
-        shared = _spread(self._vectors, shape.curve, shape.centre)
-        inner = shape.times[:, None, None] * shared
+        inner = _spread(self._vectors, shape.curve, shape.centre)
+        found = shape.times[:, None, None] * self._by_row(inner)
         if shape.per_choice:
             for j, counts in enumerate(self._chosen):
                 places = torch.nonzero(counts).squeeze(1)
                 curve = shape.per_choice * counts[places]
-                inner[j] += _spread(self._vectors[places], curve, None)
-        return self._per_number @ inner @ self._per_number.mT
+                own = self._per_number[j if len(self._per_number) > 1 else 0]
+                found[j] += own @ _spread(self._vectors[places], curve, None) @ own.T
+        return found
 
     def curvature(self, values: Tensor) -> Curvature:
         value, gradient = self.sloped(values)
@@ -135,14 +161,20 @@ class FactoredPairs:
                 for j, curve in enumerate(curves)
             ]
         )
-        return Curvature(value, gradient, self._per_number @ inner @ self._per_number.mT)
+        return Curvature(value, gradient, self._by_row(inner))
 
     @property
     def _everyone(self) -> Tensor:
         return torch.arange(self._choices.n_others)
 
+    def _by_row(self, inner: Tensor) -> Tensor:
+        """`(n, P, P)`, or one for all: curvatures by the row from those by the vector."""
+        return self._per_number @ inner @ self._per_number.mT
+
     def _own(self, values: Tensor) -> Tensor:
         """`(n, E)`: the newcomers' vectors."""
+        if len(self._per_number) == 1:
+            return self._at_zero + values @ self._per_number[0]
         return self._at_zero + (values.unsqueeze(1) @ self._per_number).squeeze(1)
 
     def _scores(self, values: Tensor) -> Tensor:
@@ -159,7 +191,10 @@ class FactoredPairs:
 
     @torch.no_grad()
     def _linear(self) -> tuple[Tensor, Tensor]:
-        """`(n, E)` the newcomers' vectors for rows of zeros, `(n, P, E)` by number of the row."""
+        """`(n, E)` the newcomers' vectors for rows of zeros, `(n, P, E)` by number of the row.
+
+        The second is `(1, P, E)` where it is the same for all newcomers.
+        """
         choices, device, width = self._choices, self._rows.device, self._rows.width
         rows = torch.cat([torch.zeros(1, width), torch.eye(width)])
         at_once = max(self._rows.n_slots // (width + 1), 1)
@@ -177,7 +212,9 @@ class FactoredPairs:
                     vectors = model.item_factors(to_device(own, device))
             found.append(vectors.cpu().double().view(len(numbers), width + 1, -1))
         vectors = torch.cat(found)
-        return vectors[:, 0], vectors[:, 1:] - vectors[:, :1]
+        per_number = vectors[:, 1:] - vectors[:, :1]
+        is_shared = bool((per_number == per_number[:1]).all())
+        return vectors[:, 0], per_number[:1] if is_shared else per_number
 
 
 class SampledPairs:

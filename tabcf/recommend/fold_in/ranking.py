@@ -15,7 +15,7 @@ from tabcf.data.weights import event_weights
 from tabcf.losses.whole_matrix import ImplicitMSE
 from tabcf.nn.scoring import score_by_pairs
 from tabcf.recommend.fold_in.given import OTHER
-from tabcf.recommend.fold_in.pairs import Choices, FactoredPairs, SampledPairs
+from tabcf.recommend.fold_in.pairs import Choices, FactoredPairs, Products, SampledPairs
 from tabcf.recommend.fold_in.rows import Rows
 from tabcf.recommend.fold_in.rules import Rule, ShareOfUsers, Shares, Squares
 from tabcf.recommend.fold_in.solver import Likelihood
@@ -45,6 +45,7 @@ class Ranking:
         entities = self._trained.encoder.entities
         self._items = entities["item"].row_of_index[1:]
         self._users = entities["user"].row_of_index[1:]
+        self._products: Products | None = None
         # By user row; NaN where it was not asked for yet.
         self._log_totals = torch.full((len(entities["user"]),), torch.nan, dtype=torch.float64)
 
@@ -83,7 +84,12 @@ class Ranking:
         rule = self._rule(choices, torch.from_numpy(rows))
         model = self._trained.model
         if isinstance(model, FactoredScorer) and model.is_linear:
-            return FactoredPairs(self._rows, choices, rule)
+            found = FactoredPairs(self._rows, choices, rule, self._products)
+            has_id_alone = own.x_cat.shape[1] == 1 and not own.x_cont.shape[1] and not own.x_sets
+            if has_id_alone and share == 1.0:
+                at_zero = found.products.at_zero[:1]
+                self._products = found.products._replace(at_zero=at_zero)
+            return found
         rng = Generator().manual_seed(self._trained.seed)
         return SampledPairs.drawn(self._rows, choices, rule, rng)
 

@@ -98,8 +98,10 @@ def solve(likelihood: Likelihood, prior: Prior, start: Tensor) -> Posterior:
         prior: What rows are like.
         start: `(n, P)` where to start, such as the prior's mean.
     """
-    steps = _by_slopes if isinstance(likelihood, Sloped) else _by_curvatures
-    mean = steps(likelihood, prior, start.double())
+    if isinstance(likelihood, Sloped):
+        mean = _by_slopes(likelihood, prior, start.double())
+    else:
+        mean = _by_curvatures(likelihood, prior, start.double())
     return Posterior(mean, lambda: covariance(likelihood, prior, mean))
 
 
