@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Generator, Tensor
 from tabcf.contracts.table import Table
 from tabcf.data.targets import encode_target
 from tabcf.data.weights import event_weights
+from tabcf.recommend.fold_in.given import OTHER
 from tabcf.recommend.fold_in.pointwise import Pointwise
 from tabcf.recommend.fold_in.solver import Likelihood, Prior, solve
 from tabcf.recommend.trained import Trained
@@ -103,32 +105,48 @@ class Calibration:
 
     def _sample(self) -> _Sample | None:
         """Events of some trained rows, a half to find them by and a half to judge them by."""
-        trained, n_rows = self._trained, len(self._trained.encoder.entities[self._entity])
+        trained = self._trained
         rows = trained.event_rows[self._entity][trained.events.is_positive]
         rng = Generator().manual_seed(trained.seed)
         order = torch.randperm(len(rows), generator=rng).numpy()
-        counts = np.bincount(rows, minlength=n_rows)
-        counts[0] = 0
-        fitting = np.flatnonzero(counts >= 4)
-        if len(fitting) < _FEWEST:
+        chosen = _with_several(rows[self._is_usual])
+        if len(chosen) >= _FEWEST:
+            order = order[self._is_usual[order]]
+        else:
+            chosen = _with_several(rows)
+        if len(chosen) < _FEWEST:
             return None
-        drawn = torch.randperm(len(fitting), generator=rng).numpy()[:_N_TRIED]
-        chosen = np.sort(fitting[drawn])
-        number = np.full(n_rows, -1)
+        drawn = torch.randperm(len(chosen), generator=rng).numpy()[:_N_TRIED]
+        chosen = np.sort(chosen[drawn])
+        number = np.full(len(trained.encoder.entities[self._entity]), -1)
         number[chosen] = np.arange(len(chosen))
         order = order[number[rows[order]] >= 0]
         order = order[np.argsort(number[rows[order]], kind="stable")]
         own = number[rows[order]]
+        counts = np.bincount(own, minlength=len(chosen))
         place = np.arange(len(own)) - np.searchsorted(own, own)
         order, own, place = (a[place < _MOST_EVENTS] for a in (order, own, place))
         n_given = np.resize(_GIVEN, len(chosen))[own]
-        is_given = torch.from_numpy(place < np.minimum(n_given, counts[chosen][own] // 2))
+        is_given = torch.from_numpy(place < np.minimum(n_given, counts[own] // 2))
         return _Sample(
             self._encoded(order),
             torch.from_numpy(chosen),
             torch.nonzero(is_given).squeeze(1),
             torch.nonzero(~is_given).squeeze(1),
         )
+
+    @cached_property
+    def _is_usual(self) -> np.ndarray:
+        """`(N,)` booleans: the half of the training events whose other side has the most of them.
+
+        The other side's rows were fitted to the events that are tried here, so that these seem
+        easier to predict than those of anybody new, the more so the fewer events such a row has.
+        """
+        trained, other = self._trained, OTHER[self._entity]
+        rows = trained.event_rows[other][trained.events.is_positive]
+        n_events = np.bincount(rows)[rows]
+        is_usual: np.ndarray = n_events >= np.median(n_events) if len(rows) else n_events > 0
+        return is_usual
 
     def _encoded(self, places: np.ndarray) -> Table:
         """Some of the training events that were learnt from, as numbers."""
@@ -139,6 +157,13 @@ class Calibration:
             target=encode_target(trained.target, source),
             weight=event_weights(source, trained.weight),
         )
+
+
+def _with_several(rows: np.ndarray) -> np.ndarray:
+    """Rows with events enough to find them by some and judge them by others; row 0 is nobody's."""
+    counts = np.bincount(rows, minlength=1)
+    counts[0] = 0
+    return np.flatnonzero(counts >= 4)
 
 
 @dataclass(frozen=True, slots=True)
