@@ -30,6 +30,7 @@ COMMANDS = {
     "index": "Build an approximate index of a run's items.",
     "init": "Write a first spec for a data file.",
     "inspect": "Show a run's layers, biases or embeddings.",
+    "learning-curve": "Measure a run for new users by how many events they bring.",
     "lr-find": "Look for a learning rate.",
     "onboard": "Ask a new user about items, or measure who asks best.",
     "plugins": "List, show, check and start plugins.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from tabcf.cli.session import load_run, yaml_values
@@ -14,6 +16,7 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path())
 @click.option("--user", "users", multiple=True, help="A user's id; several are allowed.")
 @click.option("--users", "attributes", help="A file of attributes of users, new ones included.")
+@click.option("--interactions", metavar="FILE", help="Events of new users, who are found by them.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--context", multiple=True, metavar="COLUMN=VALUE", help="An event column's value.")
 @click.option("--where", help="Conditions on items, such as 'year >= 1990 and genres has War'.")
@@ -31,6 +34,7 @@ def command(
     run: str,
     users: tuple[str, ...],
     attributes: str | None,
+    interactions: str | None,
     k: int,
     context: tuple[str, ...],
     where: str | None,
@@ -49,13 +53,20 @@ def command(
 
     Where RUN has an index (`tabcf index`) and 100,000 items or more, lists of up to 100 places come
     from it unless an option narrows them, and are nearly the exact ones.
+
+    With --interactions lists are for the users of that file, whose attributes --users may give;
+    RUN's model alone makes them, without its first stage and re-rankers.
     """
     from tabcf.cli.show import show_frame
     from tabcf.data.sources import read_source
     from tabcf.recommend.recommender import recommend
 
-    if bool(users) == bool(attributes):
-        raise click.UsageError("give either --user or --users")
+    if interactions is not None:
+        beside = {"--user": users, "--retrieve": retrieve, "--rerank": rerank}
+        for option in (name for name, value in beside.items() if value):
+            raise click.UsageError(f"{option} does not go with --interactions")
+    elif bool(users) == bool(attributes):
+        raise click.UsageError("give --user, --users or --interactions")
     pairs = [pair.partition("=") for pair in context]
     if any(not sign for _, sign, _ in pairs):
         raise click.UsageError("--context: expected COLUMN=VALUE")
@@ -64,21 +75,27 @@ def command(
     except ValueError:
         raise click.UsageError("--max-per: expected COLUMN=N, such as genres=3") from None
     loaded = load_run(run)
-    frame = recommend(
-        loaded.trained,
-        read_source(attributes).frame if attributes else list(users),
-        k=k,
-        context={name: value for name, _, value in pairs},
-        exclude_seen=not seen,
-        where=where,
-        deny=deny,
-        max_per=dict(caps),
-        retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
-        n_retrieved=retrieved,
-        index=False if exact else "auto",
-        rerank=loaded.reranking(yaml_values("--rerank", rerank) if rerank else not no_rerank),
-        is_text=True,
-    )
+    common: dict[str, Any] = {
+        "k": k,
+        "context": {name: value for name, _, value in pairs},
+        "exclude_seen": not seen,
+        "where": where,
+        "deny": deny,
+        "max_per": dict(caps),
+        "index": False if exact else "auto",
+        "is_text": True,
+    }
+    if interactions is not None:
+        frame = loaded.fold_in(interactions, attributes=attributes).recommend(**common)
+    else:
+        frame = recommend(
+            loaded.trained,
+            read_source(attributes).frame if attributes else list(users),
+            retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
+            n_retrieved=retrieved,
+            rerank=loaded.reranking(yaml_values("--rerank", rerank) if rerank else not no_rerank),
+            **common,
+        )
     show_frame(frame, style)
     if loaded.advice is not None:
         click.echo(loaded.advice, err=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.model import IgnoresUsers, KnowsSpread, ReadsHistory
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.data.batches import gather, select, stack
-from tabcf.data.sources import Source, source_of_frame
+from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.targets import encode_target
 from tabcf.data.weights import event_weights
 from tabcf.errors import DataError, RunError
@@ -90,6 +91,7 @@ class Newcomers:
         max_per: Mapping[str, int] | None = None,
         index: IndexUse = "auto",
         rerank: Any = True,
+        is_text: bool = False,
     ) -> pd.DataFrame:
         """Lists for new users, or lists that new items may be in.
 
@@ -105,6 +107,7 @@ class Newcomers:
             max_per: At most so many items of each value of a column.
             index: Whether the model's index makes the lists; it knows no new items.
             rerank: As `Run.recommend` takes it; by default the run's own re-rankers.
+            is_text: What is given comes from a command line.
 
         Raises:
             DataError: `users` are given for new users, or missing for new items; or `candidates`
@@ -130,6 +133,7 @@ class Newcomers:
                 max_per=max_per,
                 index=index,
                 rerank=reranking,
+                is_text=is_text,
             )
 
     def predict(self, data: Any) -> pd.DataFrame:
@@ -141,12 +145,16 @@ class Newcomers:
         predictions how far events are from them.
 
         Args:
-            data: A frame; without the newcomers' id column, all rows are those of the one newcomer.
+            data: A frame or a path; without the newcomers' id column, all rows are those of the one
+                newcomer.
 
         Raises:
             DataError: A column is missing or of another type than in training.
         """
-        source = source_of_frame(data)
+        if isinstance(data, (str, Path)):
+            source = read_source(str(data))
+        else:
+            source = data if isinstance(data, Source) else source_of_frame(data)
         column = self._trained.encoder.entities[self.entity].plan.id
         if column not in source.frame.columns and len(self) == 1:
             frame = source.frame.assign(**{column: self._given.source.frame[column].iloc[0]})
