@@ -19,6 +19,7 @@ from tabcf.contracts.model import (
     ColumnBiases,
     ColumnRows,
     ColumnVectors,
+    HiddenRows,
     ItemScorer,
     LinearRows,
 )
@@ -180,6 +181,27 @@ class ModelContract:
                         1,
                     )
                     found = model.outputs(rest + (slope * row).sum(1, keepdim=True))
+                assert torch.allclose(found, raw, atol=1e-5), (
+                    f"{self.definition.name}: {column.name}: off by {(found - raw).abs().max():g}"
+                )
+
+    def test_a_row_that_enters_a_hidden_layer_linearly(self) -> None:
+        for layout, width in self._layouts():
+            model = self._built(layout, width)
+            if not isinstance(model, HiddenRows) or not isinstance(model, ColumnRows):
+                return
+            inputs = _inputs(layout, 5)
+            raw = _forward(model, inputs)
+            for position, column in enumerate(layout.categorical):
+                other = inputs.x_cat.clone()
+                other[:, position] = 0
+                with torch.no_grad():
+                    weight, rest = model.hidden_terms(position, other, inputs.x_cont, inputs.x_sets)
+                    parts = [
+                        parameter[rows][inputs.x_cat[:, position]].flatten(1)
+                        for parameter, rows in model.column_rows(position)
+                    ]
+                    found = model.from_hidden(rest + torch.cat(parts, 1) @ weight)
                 assert torch.allclose(found, raw, atol=1e-5), (
                     f"{self.definition.name}: {column.name}: off by {(found - raw).abs().max():g}"
                 )

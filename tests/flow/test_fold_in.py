@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -335,6 +336,112 @@ def test_biases_are_found_and_held_down(side: str) -> None:
     assert average + 0.5 < two < ten, "two events are not trusted wholly"
     assert low < average
     assert ten - low == pytest.approx(3.0, abs=0.6)
+
+
+@cache
+def drawn() -> tabcf.Run:
+    """A mean over draws from the posterior of a model that was planted."""
+    spec = _base(
+        model={"dot_product_bias": {"factors": 2}},
+        fit={"gibbs": {"sweeps": 60, "burn_in": 20, "keep": 20}},
+    )
+    del spec["train"]
+    return tabcf.fit(spec, tiny_ratings(n_users=N_USERS, n_items=N_ITEMS))
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_draws_from_a_posterior_take_newcomers_and_leave_others_alone(side: str) -> None:
+    run = drawn()
+    asked = tiny_ratings(n_users=N_USERS, n_items=N_ITEMS)
+    before = run.predict(asked)
+    given, held = board(side, [100, 101], range(8)), board(side, [100, 101], range(8, 30))
+    newcomers = run.fold_in(given, entity=side)
+    found = newcomers.predict(held)
+    assert (found["prediction"] - held["rating"]).abs().mean() < 1.0
+    assert set(found["basis"]) == {"8 events"}
+    assert (found["sd"] < run.predict(held)["sd"]).mean() > 0.9
+    alone = run.fold_in(given[given[f"{side}_id"] == 101], entity=side).predict(held.tail(22))
+    assert np.allclose(alone["prediction"], found["prediction"].tail(22), atol=1e-4)
+    beside = newcomers.predict(pd.concat([asked, held], ignore_index=True)).head(len(asked))
+    pd.testing.assert_frame_equal(beside[["sd", "prediction"]], before[["sd", "prediction"]])
+    pd.testing.assert_frame_equal(run.predict(asked), before)
+    lists = newcomers.recommend([0, 1] if side == "item" else None, k=3, exclude_seen=False)
+    hits = (lists["user_id"] + lists["item_id"]) % 2 == 0
+    assert hits.mean() > 0.9
+
+
+def test_what_an_event_counts_is_heeded() -> None:
+    """Half of the choices are of odd items, and count next to nothing; without weights they do."""
+    frame = tiny_ratings(n_users=N_USERS, n_items=N_ITEMS)
+    frame = frame[frame["rating"] == 5].assign(plays=1.0)
+    spec = _base(
+        target={"implicit": {"weight": "plays"}},
+        model={"dot_product": {"factors": 8}},
+        loss="softmax",
+    )
+    run = tabcf.fit(spec, frame)
+    given = pd.DataFrame({"user_id": 100, "item_id": range(8), "plays": [1.0, 0.01] * 4})
+    lists = run.fold_in(given).recommend(k=5)
+    assert (lists["item_id"] % 2 == 0).all()
+    turned = run.fold_in(given.assign(plays=[0.01, 1.0] * 4)).recommend(k=5)
+    assert (turned["item_id"] % 2 == 1).all()
+    twice = pd.concat([given, given], ignore_index=True)
+    doubled = run.fold_in(given.assign(plays=2 * given["plays"]))
+    mean, expected = run.fold_in(twice).posterior.mean, doubled.posterior.mean
+    assert torch.allclose(mean, expected, atol=1e-6), "an event given twice counts twice"
+    with pytest.raises(DataError, match="no column 'plays'"):
+        run.fold_in(given.drop(columns="plays"))
+    with pytest.raises(DataError, match="weight 'plays': expected numbers of at least 0"):
+        run.fold_in(given.assign(plays=-1.0))
+
+
+def test_a_model_that_says_nothing_of_its_rows_refuses_events() -> None:
+    import tabcf_deepfm
+
+    spec = _base(model={"deepfm": {"factors": 4, "layers": [8]}}, train={**TRAIN, "epochs": 1})
+    run = tabcf.fit(spec, tiny_ratings(n_users=N_USERS, n_items=N_ITEMS), plugins=[tabcf_deepfm])
+
+    class Closed(torch.nn.Module):
+        def forward(self, *inputs: Any) -> torch.Tensor:
+            return model(*inputs)
+
+    model = run.trained.model
+    run.trained = replace(run.trained, model=Closed())
+    with pytest.raises(RunError, match="Closed cannot take new users: it does not say which rows"):
+        run.fold_in(board("user", [100], range(8)))
+    with pytest.raises(RunError, match="Closed cannot take new items"):
+        run.fold_in(board("item", [100], range(8)), entity="item")
+
+
+def test_new_items_by_attributes_alone_are_candidates_of_known_users(tmp_path: Path) -> None:
+    """And new users by theirs get lists: no event is needed, no id either."""
+    for side, n in (("user", N_USERS), ("item", N_ITEMS)):
+        kinds = pd.DataFrame({f"{side}_id": range(n), f"{side}_kind": ["even", "odd"] * (n // 2)})
+        kinds.to_csv(tmp_path / f"{side}.csv", index=False)
+    entities = {
+        side: {
+            "id": f"{side}_id",
+            "table": str(tmp_path / f"{side}.csv"),
+            "columns": {f"{side}_kind": "category"},
+        }
+        for side in ("user", "item")
+    }
+    spec = _base(
+        entities=entities,
+        target={"implicit": {"positive": "rating >= 4"}},
+        model={"dot_product": {"factors": 8}},
+        loss="softmax",
+    )
+    run = tabcf.fit(spec, tiny_ratings(n_users=N_USERS, n_items=N_ITEMS))
+    items = pd.DataFrame({"item_id": [900, 901], "item_kind": ["odd", "even"]})
+    lists = run.recommend([2, 3], k=2, candidates=items)
+    best = lists[lists["rank"] == 1].set_index("user_id")["item_id"]
+    assert best.to_dict() == {2: 901, 3: 900}
+    users = pd.DataFrame({"user_kind": ["odd", "even"]})
+    lists = run.recommend(users, k=5)
+    assert (lists.groupby("user_id").size() == 5).all()
+    assert ((lists["user_id"] + lists["item_id"]) % 2 == 1).mean() > 0.9
+    assert set(lists["basis"]) == {"attributes"}
 
 
 @pytest.mark.parametrize("kind", ["binary", "classes", "two numbers"])

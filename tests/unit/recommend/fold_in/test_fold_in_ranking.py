@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 import tabcf
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select
-from tabcf.recommend.fold_in import ranking
+from tabcf.recommend.fold_in import ranking, solver
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.pairs import FactoredPairs, SampledPairs
 from tabcf.recommend.fold_in.ranking import Ranking
@@ -93,6 +93,40 @@ def test_gradients_are_finite_differences_of_the_loss(name: str, side: str, fold
         moved[:, number] = 0.01
         high, low = (found.curvature(values + s * moved).value for s in (1, -1))
         assert torch.allclose(gradient[:, number], (high - low) / 0.02, atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize("name", FACTORED)
+def test_rows_found_by_slopes_are_those_found_by_curvatures(
+    name: str, side: str, folder: str
+) -> None:
+    found = said(fitted(name, folder), side)
+    assert isinstance(found, FactoredPairs)
+    width = found._rows.width
+    prior = Prior(torch.zeros(width).double(), 0.3 * torch.eye(width).double())
+    start = torch.zeros(3, width).double()
+    by_slopes = solver._by_slopes(found, prior, start)
+    by_curvatures = solver._by_curvatures(found, prior, start)
+    heights = [
+        solver._height(found.curvature(values).value, prior, values)
+        for values in (by_slopes, by_curvatures, start)
+    ]
+    assert torch.allclose(heights[0], heights[1], atol=0.05)
+    assert (heights[0][:2] < heights[2][:2]).all()
+
+
+@pytest.mark.parametrize("name", FACTORED)
+def test_some_of_the_rows_have_their_own_losses(name: str, folder: str) -> None:
+    whole = said(fitted(name, folder), "user")
+    rng = Generator().manual_seed(0)
+    assert isinstance(whole, FactoredPairs)
+    pairs = SampledPairs.drawn(whole._rows, whole._choices, whole._rule, rng)
+    values = torch.randn(3, whole._rows.width, generator=rng).double()
+    some = torch.tensor([1, 2])
+    for likelihood in (whole, pairs):
+        part = likelihood.of(some).curvature(values[some])
+        for found, expected in zip(part, likelihood.curvature(values), strict=True):
+            assert torch.allclose(found, expected[some], atol=1e-5)
 
 
 def test_a_sample_of_many_others_stands_for_all(
