@@ -18,8 +18,8 @@ __all__ = ["Curvature", "Likelihood", "Posterior", "Prior", "Sloped", "covarianc
 # errors many. Those that learn the curvature on the way need some five.
 _STEPS, _SLOPE_STEPS = 20, 40
 # A step that promises to lower a row's objective, a log-probability, by no more than this is taken
-# without a look at where it leads, and is the last: it is a third of a standard deviation at most.
-_SURE = 0.05
+# without a look at where it leads, and is the last: it is a fifth of a standard deviation at most.
+_SURE = 0.02
 
 
 class Prior(NamedTuple):
