@@ -50,6 +50,7 @@ def command(
     `split: {cold: user}` keeps some.
     """
     from tabcf.cli.show import show_frame
+    from tabcf.run.prepare import read_rows
 
     try:
         at = [int(count) for count in counts.split(",")]
@@ -58,11 +59,12 @@ def command(
             f"--counts: expected numbers such as 0,1,5, got '{counts}'"
         ) from None
     loaded = load_run(run)
-    data = data or loaded.spec.data
-    if data is None:
+    named = loaded.spec.data
+    if data is None and named is None:
         raise click.UsageError("give DATA: the spec of this run names none")
+    events = data if named is None or data is not None else read_rows(named, None, where="data")
     side: Literal["user", "item"] = "item" if entity == "item" else "user"
-    frame = loaded.learning_curve(data, entity=side, at=at, by=None if as_they_come else by)
+    frame = loaded.learning_curve(events, entity=side, at=at, by=None if as_they_come else by)
     show_frame(frame, style)
     if plot is not None:
         from tabcf.evaluation.plots import plot_learning_curve

@@ -43,6 +43,7 @@ __all__ = [
     "encode_split",
     "first_stage_of",
     "load_events",
+    "read_rows",
 ]
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -119,7 +120,7 @@ def load_events(
             EntityPlan(name, entity.id, entity.label),
             None
             if entity.table is None
-            else _read_rows(entity.table, folder, where=f"entities.{name}.table"),
+            else read_rows(entity.table, folder, where=f"entities.{name}.table"),
         )
         for name, entity in spec.entities.items()
     }
@@ -149,10 +150,11 @@ def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
         return read_source(str(data))
     if spec.data is None:
         raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
-    return _read_rows(spec.data, folder, where="data")
+    return read_rows(spec.data, folder, where="data")
 
 
-def _read_rows(rows: Rows, folder: Path | None, *, where: str) -> Source:
+def read_rows(rows: Rows, folder: Path | None, *, where: str) -> Source:
+    """Rows from where a spec says; paths are relative to the folder."""
     if rows.sql is not None:
         return read_query(rows.sql.url, rows.sql.query, where=where)
     assert rows.path is not None
