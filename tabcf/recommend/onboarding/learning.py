@@ -107,6 +107,9 @@ class _Itself:
         width = values.shape[1]
         return values, torch.eye(width, dtype=values.dtype).expand(len(values), -1, -1)
 
+    def of(self, events: Tensor) -> _Itself:
+        return self
+
 
 class Choices:
     """Chosen items, by the softmax over all; a dislike says nothing.
