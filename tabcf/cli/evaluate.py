@@ -13,12 +13,12 @@ __all__ = ["command"]
 @click.command()
 @click.argument("run", type=click.Path())
 @click.argument("data", required=False)
-@click.option("--groups", is_flag=True, help="Measure trained and cold users and items apart.")
+@click.option("--groups", is_flag=True, help="Show trained and cold users and items apart alone.")
 @click.option("--no-retrieve", is_flag=True, help="Leave out RUN's own first stage.")
 @formats
 def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: str | None) -> None:
     """Measure RUN on DATA; without DATA, show what was measured when it was trained."""
-    from tabcf.cli.show import show_frame, show_metrics
+    from tabcf.cli.show import show_frame, show_measured
     from tabcf.data.sources import read_source
     from tabcf.evaluation.users import N_RELEVANT
 
@@ -33,15 +33,16 @@ def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: 
         else:
             found = loaded.evaluate(source, retrieve=not no_retrieve)
             label = loaded.spec.model.name if no_retrieve else loaded.label
-            show_metrics({label: found}, style)
+            show_measured({label: found}, {label: found.groups}, style)
         if any(metric.definition.is_ranking for metric in loaded.metrics):
             _state_users(*loaded.count_users(source))
         return
-    show_metrics(
+    show_measured(
         {
             **{f"{name} (test)": values for name, values in loaded.test_table.items()},
             f"{loaded.label} (valid, fitted on train)": loaded.report.valid,
         },
+        {f"{loaded.label} (test)": loaded.test_groups},
         style,
     )
     if loaded.users is not None and N_RELEVANT in loaded.users:

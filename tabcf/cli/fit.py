@@ -45,7 +45,7 @@ def command(
 
     from tabcf.cli.progress import Shown
     from tabcf.cli.session import session
-    from tabcf.cli.show import show_metrics
+    from tabcf.cli.show import show_measured
     from tabcf.run.fit import fit
 
     run = fit(
@@ -70,5 +70,5 @@ def command(
                 f"test, {run.report.n_rows['test']:,} rows; fitted on "
                 f"{run.report.fitted_on}, {run.report.cpu_seconds:.1f} CPU-s"
             )
-            show_metrics(run.test_table)
+            show_measured(run.test_table, {run.label: run.test_groups}, None)
     click.echo(str(folder))

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["formats", "show_frame", "show_metrics"]
+__all__ = ["formats", "show_frame", "show_measured", "show_metrics"]
 
 
 def formats(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,6 +49,32 @@ def show_metrics(rows: Mapping[str, Mapping[str, float]], style: str | None = No
         return
     frame = pd.DataFrame.from_dict({**rows}, orient="index").rename_axis("").reset_index()
     show_frame(frame, style)
+
+
+def show_measured(
+    rows: Mapping[str, Mapping[str, float]], groups: Mapping[str, pd.DataFrame], style: str | None
+) -> None:
+    """Print metrics, and below them those of warm and cold rows apart where any are cold.
+
+    Args:
+        rows: One line a model or part.
+        groups: What `evaluate_groups` gives, by the line that it belongs to.
+        style: `json` and `csv` have one line a group behind the others.
+    """
+    from tabcf.evaluation.groups import has_cold_rows
+
+    apart = {name: frame for name, frame in groups.items() if has_cold_rows(frame)}
+    if style is not None:
+        lines = {
+            f"{name}, {group}": line.to_dict()
+            for name, frame in apart.items()
+            for group, line in frame.set_index("group").astype(object).iterrows()
+        }
+        show_metrics({**rows, **lines}, style)
+        return
+    show_metrics(rows)
+    for name, frame in apart.items():
+        show_frame(frame, title=f"{name}, by whether training had events of user and item")
 
 
 def _console() -> Any:

@@ -199,7 +199,9 @@ class ColumnDefinition(Definition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitDefinition(Definition):
-    """A split: `assign(events, roles, options, rng)` gives `(N,)` int8: 0 train, 1 valid, 2 test.
+    """A split: `assign(events, roles, options, rng)` gives `(N,)` int8.
+
+    0 trains, 1 validates, 2 tests; 3 is told of those who test and neither learnt from nor scored.
 
     `roles` maps `user`, `item` and `target` to column names, as far as there are any.
     """

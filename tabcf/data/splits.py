@@ -1,29 +1,23 @@
 """Which rows train, validate and test.
 
-Every function gives `(N,)` int8 in the order of the rows: 0 train, 1 valid, 2 test. A share of 0
-takes no row, any other share at least one, and some rows are always left to train on.
+Every function gives `(N,)` int8 in the order of the rows, as `tabcf.data.parts` numbers parts. A
+share of 0 takes no row, any other share at least one, and some rows are always left to train on.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
-from tabcf.data.dates import dates
-from tabcf.data.sources import Source
+from tabcf.data.parts import TEST, TRAIN, VALID, counts, dealt, require, times
 from tabcf.errors import DataError
 
 __all__ = [
-    "TEST",
-    "TRAIN",
-    "VALID",
     "OfficialFold",
-    "cold_split",
     "kfold_split",
     "labels_split",
     "leave_last_out_split",
@@ -32,8 +26,6 @@ __all__ = [
     "stratified_split",
     "time_split",
 ]
-
-TRAIN, VALID, TEST = 0, 1, 2
 
 OfficialFold = Literal["u1", "u2", "u3", "u4", "u5"]
 
@@ -60,8 +52,8 @@ def random_split(events: pd.DataFrame, *, valid: float, test: float, rng: Genera
         [7, 1, 2]
     """
     n = len(events)
-    n_valid, n_test = _counts(n, valid, test, what="rows")
-    return _dealt(n, rng.permutation(n), n_valid, n_test)
+    n_valid, n_test = counts(n, valid, test, what="rows")
+    return dealt(n, rng.permutation(n), n_valid, n_test)
 
 
 def stratified_split(
@@ -84,9 +76,9 @@ def stratified_split(
     Raises:
         DataError: There is no such column, or no row is left to train on.
     """
-    _require(events, by)
+    require(events, by)
     n = len(events)
-    n_valid, n_test = _counts(n, valid, test, what="rows")
+    n_valid, n_test = counts(n, valid, test, what="rows")
     codes, _ = pd.factorize(events[by], sort=_is_sortable(events[by]))
     # Rows of a value stand together, those of none with code -1, in random order; rows are taken
     # at even distances.
@@ -121,8 +113,8 @@ def time_split(events: pd.DataFrame, *, column: str, valid: float, test: float) 
         [1, 0, 0, 2]
     """
     n = len(events)
-    codes = _times(events, column)
-    n_valid, n_test = _counts(n, valid, test, what="rows")
+    codes = times(events, column)
+    n_valid, n_test = counts(n, valid, test, what="rows")
     ordered = np.sort(codes)
     # Where the time changes; the number of rows before it is a possible cut.
     cuts = np.flatnonzero(ordered[1:] > ordered[:-1]) + 1
@@ -175,9 +167,9 @@ def leave_last_out_split(
             f"leave_last_out split: expected counts of at least 0, got valid {n_valid}, "
             f"test {n_test}"
         )
-    _require(events, user)
+    require(events, user)
     codes, _ = pd.factorize(events[user])
-    order = np.lexsort([_times(events, time), codes])
+    order = np.lexsort([times(events, time), codes])
     sorted_codes = codes[order]
     n_events = np.bincount(codes + 1, minlength=1)[sorted_codes + 1]
     end = np.searchsorted(sorted_codes, sorted_codes, side="right")
@@ -222,8 +214,8 @@ def kfold_split(
     order = rng.permutation(n)
     first, last = (fold - 1) * n // k, fold * n // k
     rest = np.concatenate([order[:first], order[last:]])
-    n_valid, _ = _counts(len(rest), valid, 0, what="rows of the other folds")
-    return _dealt(n, np.concatenate([order[first:last], rest]), n_valid, last - first)
+    n_valid, _ = counts(len(rest), valid, 0, what="rows of the other folds")
+    return dealt(n, np.concatenate([order[first:last], rest]), n_valid, last - first)
 
 
 def official_split(
@@ -256,34 +248,9 @@ def official_split(
     is_test = np.zeros(n, dtype=bool)
     is_test[first : first + _OFFICIAL_FOLD] = True
     rest = np.flatnonzero(~is_test)
-    n_valid, _ = _counts(len(rest), valid, 0, what="training rows")
+    n_valid, _ = counts(len(rest), valid, 0, what="training rows")
     order = np.concatenate([np.flatnonzero(is_test), rng.permutation(rest)])
-    return _dealt(n, order, n_valid, _OFFICIAL_FOLD)
-
-
-def cold_split(
-    events: pd.DataFrame, *, column: str, valid: float, test: float, rng: Generator
-) -> np.ndarray:
-    """Whole users or items are held out: all rows of an id are in one part.
-
-    Rows without an id stay in training.
-
-    Args:
-        events: N rows.
-        column: The column of ids.
-        valid: Share of the ids whose rows validate, in [0, 1).
-        test: Share of the ids whose rows test, in [0, 1).
-        rng: Which ids.
-
-    Raises:
-        DataError: There is no such column, or no id is left to train on.
-    """
-    _require(events, column)
-    codes, ids = pd.factorize(events[column])
-    n_valid, n_test = _counts(len(ids), valid, test, what=f"different '{column}'")
-    part_of_id = _dealt(len(ids), rng.permutation(len(ids)), n_valid, n_test)
-    # Code -1, no id, reads the entry at the end.
-    return np.append(part_of_id, np.int8(TRAIN))[codes]
+    return dealt(n, order, n_valid, _OFFICIAL_FOLD)
 
 
 def labels_split(events: pd.DataFrame, *, column: str) -> np.ndarray:
@@ -296,7 +263,7 @@ def labels_split(events: pd.DataFrame, *, column: str) -> np.ndarray:
         >>> labels_split(pd.DataFrame({"part": ["test", "train"]}), column="part").tolist()
         [2, 0]
     """
-    _require(events, column)
+    require(events, column)
     values = events[column].astype(object)
     part = values.map(_LABELS).to_numpy(dtype=np.float64, na_value=np.nan)
     is_bad = np.isnan(part)
@@ -315,35 +282,6 @@ def labels_split(events: pd.DataFrame, *, column: str) -> np.ndarray:
     return part.astype(np.int8)
 
 
-def _require(events: pd.DataFrame, column: str) -> None:
-    Source(events, "split").require([column])
-
-
-def _counts(n: int, valid: float, test: float, *, what: str) -> tuple[int, int]:
-    """How many of n validate and test; at least one is left to train on."""
-    for name, share in (("valid", valid), ("test", test)):
-        if not 0 <= share < 1:
-            raise DataError(f"split: expected a share {name} in [0, 1), got {share:g}")
-    shares = (n * valid, n * test)
-    n_valid, n_test = (max(math.floor(share + 0.5), 1) if share else 0 for share in shares)
-    if n_valid + n_test >= n:
-        # Two shares of 0.4 are 2 and 2 of 4 rows if rounded, 1 and 1 if cut off.
-        n_valid, n_test = (max(math.floor(share), 1) if share else 0 for share in shares)
-    if valid + test >= 1 or n_valid + n_test >= n:
-        raise DataError(
-            f"split: valid {valid:g} and test {test:g} of {n:,} {what} leave none to train on"
-        )
-    return n_valid, n_test
-
-
-def _dealt(n: int, order: np.ndarray, n_valid: int, n_test: int) -> np.ndarray:
-    """The first rows of an order test, the next ones validate."""
-    part = np.full(n, TRAIN, dtype=np.int8)
-    part[order[:n_test]] = TEST
-    part[order[n_test : n_test + n_valid]] = VALID
-    return part
-
-
 def _evenly(n: int, n_chosen: int, rng: Generator) -> np.ndarray:
     """`(n,)` booleans, `n_chosen` of them true at even distances, from a random start.
 
@@ -357,22 +295,6 @@ def _evenly(n: int, n_chosen: int, rng: Generator) -> np.ndarray:
 
 def _nearest(cuts: np.ndarray, wanted: int) -> int:
     return int(cuts[np.argmin(np.abs(cuts - wanted))])
-
-
-def _times(events: pd.DataFrame, column: str) -> np.ndarray:
-    """`(N,)` int64 that are ordered as the times are."""
-    _require(events, column)
-    series = events[column]
-    is_missing = series.isna().to_numpy()
-    if is_missing.any():
-        raise DataError(
-            f"split: column '{column}': {int(is_missing.sum()):,} of {len(series):,} rows have no "
-            f"time; first row {int(np.argmax(is_missing)):,}"
-        )
-    # Numbers may be in any unit; only their order matters.
-    values = series if pd.api.types.is_numeric_dtype(series.dtype) else dates(series)
-    codes, _ = pd.factorize(values, sort=True)
-    return codes.astype(np.int64)
 
 
 def _is_sortable(series: pd.Series[Any]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,15 +12,40 @@ import torch
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
+from tabcf.evaluation.lists import RankedUsers
 from tabcf.recommend.trained import History, Trained
 
-__all__ = ["GROUPS", "group_metrics"]
+__all__ = ["GROUPS", "Evaluated", "group_metrics", "has_cold_rows"]
 
 GROUPS = ("warm", "cold user", "cold item", "cold both")
 
 
+class Evaluated(dict[str, float]):
+    """Metrics of some rows by name, and apart by what is known of their users and items."""
+
+    def __init__(self, metrics: Mapping[str, float], groups: Callable[[], pd.DataFrame]) -> None:
+        super().__init__(metrics)
+        self._measure = groups
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """What `Run.evaluate_groups` gives for the same rows; without users and items no row."""
+        return self._measure()
+
+
+def has_cold_rows(groups: pd.DataFrame) -> bool:
+    """Whether there is more to tell apart than rows of trained users and items."""
+    return bool(len(groups)) and groups["group"].tolist() != [GROUPS[0]]
+
+
 def group_metrics(
-    trained: Trained, table: Table, metrics: Sequence[Metric], *, seen: History | None = None
+    trained: Trained,
+    table: Table,
+    metrics: Sequence[Metric],
+    *,
+    seen: History | None = None,
+    measured: Mapping[str, float] | None = None,
+    ranked: RankedUsers | None = None,
 ) -> pd.DataFrame:
     """Metrics of the rows of each group; groups without rows are left out.
 
@@ -27,6 +53,14 @@ def group_metrics(
     both. A user's list is of the whole catalogue in every group, and what is relevant in it is
     the items of the group's rows alone: the group `cold item` asks whether cold items are found
     among all others. A user or item that no table knows has no list and no place in one.
+
+    Args:
+        trained: The model.
+        table: Encoded rows with their target.
+        metrics: What to compute.
+        seen: What each user had before and must not be offered again.
+        measured: What `evaluate` gives for all rows, where it is there already.
+        ranked: What `rank_for` gives for all rows, likewise.
 
     Returns:
         One row a group: `group`, `n_rows`, `n_lists` (users with something to find) where there
@@ -42,12 +76,15 @@ def group_metrics(
         positions = np.flatnonzero(code == number)
         if not len(positions):
             continue
-        part = _take(table, torch.from_numpy(positions))
+        values, lists = measured, ranked
+        if len(positions) < len(table) or values is None:
+            part = _take(table, torch.from_numpy(positions))
+            lists = rank_for(trained, part, metrics, seen=seen)
+            values = evaluate(trained, part, metrics, ranked=lists)
         counts = {"n_rows": len(positions)}
-        ranked = rank_for(trained, part, metrics, seen=seen)
-        if ranked is not None:
-            counts["n_lists"] = len(ranked.users)
-        found.append({"group": group, **counts, **evaluate(trained, part, metrics, ranked=ranked)})
+        if lists is not None:
+            counts["n_lists"] = len(lists.users)
+        found.append({"group": group, **counts, **values})
     return pd.DataFrame(found)
 
 

@@ -12,11 +12,12 @@ import pandas as pd
 from tabcf.data.dates import dates
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
-from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
+from tabcf.evaluation.evaluate import Metric
+from tabcf.evaluation.told import metrics_of_newcomers, told_metrics
 from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
-from tabcf.recommend.fold_in.given import Given, read_given
-from tabcf.recommend.fold_in.newcomers import check_learnable, fold_in
+from tabcf.recommend.fold_in.given import read_given
+from tabcf.recommend.fold_in.newcomers import check_learnable
 from tabcf.recommend.trained import Trained
 
 __all__ = ["N_GIVEN", "WITHOUT", "learning_curve"]
@@ -64,9 +65,7 @@ def learning_curve(
     if not steps or steps[0] < 0:
         raise DataError(f"at: expected numbers of events, such as 0, 1, 5, got {list(at)}")
     check_learnable(trained, entity, fold)
-    if entity == "item":
-        # Metrics of lists look at what training knew of each listed item.
-        metrics = [metric for metric in metrics if metric.definition.needs != "lists"]
+    metrics = metrics_of_newcomers(metrics, entity)
     parts = _parts(trained, source, is_positive, entity=entity, n_given=steps[-1], by=by)
     attributes = {"": parts.newcomers}
     if any(plan.table == entity for plan, _ in trained.encoder.columns):
@@ -85,7 +84,7 @@ def learning_curve(
                 is_positive=parts.is_positive & (parts.place < n),
                 attributes=own,
             )
-            found = _measured(trained, fold, given, parts.held, metrics)
+            found = told_metrics(trained, fold, given, parts.held, metrics)
             row |= {f"{metric}{name}": value for metric, value in found.items()}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -102,19 +101,6 @@ class _Parts(NamedTuple):
     is_positive: np.ndarray
     place: np.ndarray
     held: Source
-
-
-def _measured(
-    trained: Trained,
-    fold: FoldIn | FoldInDraws | None,
-    given: Given,
-    held: Source,
-    metrics: Sequence[Metric],
-) -> dict[str, float]:
-    attributes = given.source if given.entity == "user" else None
-    with fold_in(trained, given, fold).measured_on(held) as (at_work, table):
-        ranked = rank_for(at_work, table, metrics, seen=at_work.seen, newcomers=attributes)
-        return evaluate(at_work, table, metrics, ranked=ranked)
 
 
 def _parts(

@@ -13,6 +13,7 @@ from tabcf.audit.result import LoopResult
 from tabcf.contracts.model import AdditiveScorer, ColumnBiases, ColumnVectors
 from tabcf.errors import TabcfError
 from tabcf.evaluation.compare import bootstrap_interval, shared_metrics
+from tabcf.evaluation.groups import has_cold_rows
 from tabcf.inspection import plots
 from tabcf.report.auditing import audit_blocks, loop_blocks
 from tabcf.report.blocks import Block, Chart, Code, Note, Section, Table
@@ -145,6 +146,10 @@ def _results(run: Run, data: Any) -> list[Block]:
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").reset_index()
         caption = "Test rows; baselines were fitted on the same training rows"
         blocks.append(Table(frame, caption, dict.fromkeys(frame.columns[1:], ".4f")))
+    if has_cold_rows(run.test_groups):
+        caption = "Test rows, by whether user and item had training events"
+        formats = {name: ",d" for name in ("n_rows", "n_lists") if name in run.test_groups}
+        blocks.append(Table(run.test_groups, caption, formats))
     if run.users is not None and len(run.users):
         found = []
         for name in shared_metrics([run.users]):

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.doctor import examine
+from tabcf.data.parts import VALID
 from tabcf.errors import RunError, SpecError, TrainingError
-from tabcf.evaluation.baselines import baseline_metrics
-from tabcf.evaluation.evaluate import evaluate, first_stage_metrics, rank_for
-from tabcf.evaluation.users import user_metrics
 from tabcf.plugin.registry import Registry
-from tabcf.recommend.trained import FirstStage, Trained
+from tabcf.recommend.trained import FirstStage
 from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
-from tabcf.run.compare import identity_of_rows
 from tabcf.run.folder import environment
-from tabcf.run.prepare import (
-    TEST,
-    VALID,
-    Encoded,
-    Events,
-    encode_rows,
-    first_stage_of,
-    load_events,
-)
+from tabcf.run.prepare import Encoded, Events, first_stage_of, load_events
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.registry import compose_registry
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
+from tabcf.run.tested import baselines_on, tested_on
 from tabcf.run.tracking import tracked
 from tabcf.run.train import Fitted, Stage, fit_stage, refit_stage
 from tabcf.spec.read import read_spec
@@ -189,7 +176,7 @@ def _fit(
             fitted,
             name=name,
             first_run=first_run,
-            baselines=_baselines(stage, fitted),
+            baselines=baselines_on(stage, fitted),
             warnings=tuple(warnings),
         )
         if out is not None:
@@ -255,16 +242,16 @@ def _run(
 ) -> Run:
     """A run of what was fitted, tested."""
     events = stage.events
-    tested = _tested(stage, fitted.trained, first_run)
+    tested = tested_on(stage, fitted.trained, first_run)
     report = FitReport(
         fitted_on="train + valid" if fitted.is_refitted else "train",
-        n_rows={
-            part: events.count(number) for number, part in enumerate(("train", "valid", "test"))
-        },
+        n_rows=events.counts(),
         valid=fitted.valid,
         test=tested.metrics,
         first_stage=tested.first_stage,
         baselines=baselines or {},
+        groups=tested.groups,
+        told=tested.told,
         epochs=tuple(fitted.training.epochs),
         best_epoch=fitted.training.best_epoch,
         n_steps=fitted.training.n_steps,
@@ -317,50 +304,3 @@ def mean_targets(encoded: Encoded) -> dict[str, np.ndarray]:
         means[name] = np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0)
         means[name][0] = np.nan
     return means
-
-
-@dataclass(frozen=True, slots=True)
-class _Tested:
-    """What a test came to: metrics, those of each user where there are users, and of which rows."""
-
-    metrics: Mapping[str, float]
-    first_stage: Mapping[str, float] = field(default_factory=dict)
-    users: pd.DataFrame | None = None
-    rows: str = ""
-
-
-def _tested(stage: Stage, trained: Trained, first: Run | None) -> _Tested:
-    events, metrics = stage.events, stage.metrics
-    if not events.count(TEST):
-        return _Tested({})
-    source = events.learnable(TEST)
-    table = encode_rows(trained.encoder, trained.target, source)
-    ranked = rank_for(trained, table, metrics, seen=trained.seen)
-    found = evaluate(trained, table, metrics, ranked=ranked)
-    entities = trained.encoder.entities
-    if "user" not in entities:
-        return _Tested(found)
-    is_positive = events.is_positive[events.part == TEST]
-    users = user_metrics(trained, events.rows(TEST), is_positive, table, metrics, ranked)
-    ids = [entities[name].plan.id for name in ("user", "item") if name in entities]
-    of_first = {}
-    if first is not None:
-        of_first = first_stage_metrics(trained, table, first.metrics, seen=trained.seen)
-    return _Tested(found, of_first, users, identity_of_rows(source.frame, ids))
-
-
-def _baselines(stage: Stage, fitted: Fitted) -> dict[str, dict[str, float]]:
-    """Simple models on the same training rows, measured on the same test rows."""
-    events, encoded = stage.events, fitted.encoded
-    if not events.count(TEST):
-        return {}
-    test = encode_rows(encoded.encoder, encoded.target, events.learnable(TEST))
-    problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
-    return baseline_metrics(
-        problem,
-        encoded.encoder,
-        test,
-        stage.metrics,
-        past=encoded.past,
-        seed=stage.spec.seed,
-    )

@@ -265,7 +265,7 @@ def _kept_columns(run: Run) -> list[str]:
         kept += [implicit.weight] if implicit.weight else []
         kept += columns_of(implicit.positive) if implicit.positive else []
     options = None if spec.split is None else run.registry.resolve("split", spec.split).options
-    kept.append(getattr(options, "column", "timestamp"))
+    kept += [getattr(options, "column", "timestamp"), getattr(options, "by", None) or ""]
     there = run.trained.events.source.frame.columns
     return [column for column in dict.fromkeys(kept) if column in there]
 

@@ -18,6 +18,7 @@ from tabcf.data.encoder import Encoder
 from tabcf.data.entities import EntityPlan
 from tabcf.data.events import is_positive, merge_duplicates
 from tabcf.data.infer import ColumnGuess, guess_columns
+from tabcf.data.parts import GIVEN, TEST, TRAIN, VALID
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.sql import read_query
@@ -46,8 +47,6 @@ __all__ = [
     "read_rows",
 ]
 
-TRAIN, VALID, TEST = 0, 1, 2
-
 
 @dataclass(frozen=True, slots=True)
 class Events:
@@ -55,7 +54,7 @@ class Events:
 
     Attributes:
         source: The events, duplicates merged.
-        part: `(N,)` int8: 0 train, 1 valid, 2 test.
+        part: `(N,)` int8: 0 train, 1 valid, 2 test, 3 given.
         is_positive: `(N,)`: with an implicit target, which events count; else all.
         target: The target's kind and values, not yet scaled.
         plans: The model's columns.
@@ -88,6 +87,12 @@ class Events:
     def count(self, part: int) -> int:
         """Number of positive events of a part."""
         return int(((self.part == part) & self.is_positive).sum())
+
+    def counts(self) -> dict[str, int]:
+        """Number of positive events of each part by its name; `given` only where there are any."""
+        named = {"train": TRAIN, "valid": VALID, "test": TEST, "given": GIVEN}
+        found = {name: self.count(part) for name, part in named.items()}
+        return found if found["given"] else {n: c for n, c in found.items() if n != "given"}
 
 
 @dataclass(frozen=True, slots=True)

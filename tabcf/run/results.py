@@ -23,6 +23,11 @@ class FitReport:
         first_stage: Test metrics of the lists of the first of two stages alone, with `recall@n`:
             the share of the relevant items that it finds. Empty without one.
         baselines: The same test metrics of simple models fitted on the same rows.
+        groups: Test metrics of the rows of each group as `evaluate_groups` gives them: `group`
+            (`warm`, `cold user`, `cold item`, `cold both`), counts and metrics. Empty without users
+            and items.
+        told: Where the split gives some events of those who test: test metrics of new users, and of
+            new items, before and after these events are folded in.
         epochs: One report an epoch.
         best_epoch: The epoch whose weights were kept.
         n_steps: Steps an epoch; 0 for a model that was solved.
@@ -40,6 +45,8 @@ class FitReport:
     test: Mapping[str, float]
     first_stage: Mapping[str, float] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    groups: tuple[Mapping[str, Any], ...] = ()
+    told: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     epochs: tuple[EpochReport, ...] = ()
     best_epoch: int = 0
     n_steps: int = 0
@@ -57,5 +64,10 @@ class FitReport:
     def from_json(cls, state: dict[str, Any]) -> FitReport:
         """The report that `to_json` described."""
         epochs = tuple(EpochReport(**epoch) for epoch in state["epochs"])
-        fields = {**state, "epochs": epochs, "warnings": tuple(state["warnings"])}
+        fields = {
+            **state,
+            "epochs": epochs,
+            "groups": tuple(state.get("groups", ())),
+            "warnings": tuple(state["warnings"]),
+        }
         return cls(**fields)

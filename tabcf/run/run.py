@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.errors import DataError, RunError
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
-from tabcf.evaluation.groups import group_metrics
+from tabcf.evaluation.groups import Evaluated, group_metrics, has_cold_rows
 from tabcf.evaluation.learning_curve import learning_curve
 from tabcf.evaluation.lists import relevant_items
 from tabcf.evaluation.replay import Replay
@@ -112,7 +113,7 @@ class Run:
         """
         return predict(self.trained, _source(data))
 
-    def evaluate(self, data: Any, *, retrieve: bool = True) -> dict[str, float]:
+    def evaluate(self, data: Any, *, retrieve: bool = True) -> Evaluated:
         """The spec's metrics on the given rows, which must have the target.
 
         Of an implicit target, the rows that its `positive` rule holds for are the relevant ones.
@@ -122,10 +123,18 @@ class Run:
             data: A frame, or a path to a file.
             retrieve: Whether the first stage, if there is one, finds the items of the lists;
                 without it the model ranks the whole catalogue.
+
+        Returns:
+            The metrics by name; its `groups` has those of warm and cold users and items apart, as
+            `evaluate_groups` gives them.
         """
         _, _, table = self._encode(data)
         ranker = self._ranker(retrieve)
-        return evaluate(ranker, table, self.metrics, seen=ranker.seen)
+        found = evaluate(ranker, table, self.metrics, seen=ranker.seen)
+        if ranker.past is None:
+            return Evaluated(found, pd.DataFrame)
+        measure = partial(group_metrics, ranker, table, self.metrics, seen=ranker.seen)
+        return Evaluated(found, measure)
 
     def evaluate_users(self, data: Any, *, retrieve: bool = True) -> pd.DataFrame:
         """The same for each user of the rows.
@@ -679,11 +688,24 @@ class Run:
 
     @property
     def test_table(self) -> dict[str, Mapping[str, float]]:
-        """Test metrics by what was tested: the run, its first stage alone, and the baselines."""
+        """Test metrics by what was tested: the run, its first stage alone, and the baselines.
+
+        Where the split gives some events of those who test, the run stands there for new users and
+        items before and after it is told these.
+        """
         table = {self.label: self.report.test}
         if self.first_stage is not None:
             table[f"{self.first_stage.label} alone"] = self.report.first_stage
-        return table | dict(self.report.baselines)
+        told = {f"{self.label}, {who}": metrics for who, metrics in self.report.told.items()}
+        return table | told | dict(self.report.baselines)
+
+    @property
+    def test_groups(self) -> pd.DataFrame:
+        """Test metrics of rows of warm and cold users and items, as `evaluate_groups` has them.
+
+        Without test rows, users or items there is no row.
+        """
+        return pd.DataFrame(list(self.report.groups))
 
     @property
     def advice(self) -> str | None:
@@ -709,6 +731,8 @@ class Run:
         table = pd.DataFrame.from_dict(self.test_table, orient="index").to_html(
             float_format="{:.4f}".format
         )
+        if has_cold_rows(self.test_groups):
+            table += self.test_groups.to_html(index=False, float_format="{:.4f}".format)
         index = f"<p>{self.index}</p>" if self.index else ""
         return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}{index}"
 

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, nn
 
 from tabcf.contracts.definitions import FitProblem, ModelDefinition
+from tabcf.data.parts import TRAIN, VALID
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
@@ -25,7 +26,7 @@ from tabcf.run.build import (
     plugins_at_work,
 )
 from tabcf.run.checkpoints import PhaseKeeper, Spent
-from tabcf.run.prepare import TRAIN, VALID, Encoded, Events, encode_rows, encode_split
+from tabcf.run.prepare import Encoded, Events, encode_rows, encode_split
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy, write_mean_rows

@@ -103,8 +103,12 @@ class ColdOptions(Shares):
 
     shorthand: ClassVar[str | None] = "side"
 
-    side: Literal["user", "item"] = "user"
-    """Whose rows are held out together."""
+    side: Literal["user", "item", "both"] = "user"
+    """Who is new: shares are of their ids, and all rows of an id are held out."""
+    given: Annotated[int, Field(ge=0)] = 0
+    """How many events of each one who tests are told, to fold them in; they are not scored."""
+    by: str | None = None
+    """The column of times that says which events come first and are given; at random without."""
 
 
 _Frame = Any
@@ -172,10 +176,20 @@ def _files(events: _Frame, roles: _Roles, o: FilesOptions, rng: np.random.Genera
 
 
 def _cold(events: _Frame, roles: _Roles, o: ColdOptions, rng: np.random.Generator) -> np.ndarray:
-    from tabcf.data.splits import cold_split
+    from tabcf.data.cold_split import cold_split
 
-    column = _role(roles, o.side, "cold")
-    return cold_split(events, column=column, valid=o.valid, test=o.test, rng=rng)
+    if o.by is not None and not o.given:
+        raise DataError("split.cold: `by` says which events are given; expected `given` with it")
+    sides = ("user", "item") if o.side == "both" else (o.side,)
+    return cold_split(
+        events,
+        columns=[_role(roles, side, "cold") for side in sides],
+        valid=o.valid,
+        test=o.test,
+        n_given=o.given,
+        by=o.by,
+        rng=rng,
+    )
 
 
 def _role(roles: _Roles, role: str, split: str) -> str:
@@ -243,9 +257,9 @@ SPLITS = (
     ),
     SplitDefinition(
         name="cold",
-        example="{cold: user}",
+        example="{cold: {side: user, given: 5, by: timestamp}}",
         options=ColdOptions,
-        summary="Whole users or items are held out.",
+        summary="Users, items or both whom training never sees, with the first events or none.",
         assign=_cold,
     ),
 )

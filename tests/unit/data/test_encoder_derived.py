@@ -20,9 +20,10 @@ from tabcf.data.batches import gather, shuffled_batches
 from tabcf.data.derive.bins import quantile_edges
 from tabcf.data.derive.times import hour_bins
 from tabcf.data.encoder import Encoder
+from tabcf.data.parts import TEST, TRAIN
 from tabcf.data.sources import source_of_frame
 from tabcf.errors import DataError, SpecError
-from tabcf.run.prepare import TEST, TRAIN, Encoded, Events, encode_split, load_events
+from tabcf.run.prepare import Encoded, Events, encode_split, load_events
 from tabcf.run.registry import compose_registry
 from tabcf.spec.read import read_spec
 from tabcf.testing import tiny_ratings

@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tabcf.data import splits
+from tabcf.data.cold_split import cold_split
+from tabcf.data.parts import TEST, TRAIN, VALID
 from tabcf.data.splits import (
-    TEST,
-    TRAIN,
-    VALID,
-    cold_split,
     kfold_split,
     labels_split,
     leave_last_out_split,
@@ -105,7 +103,7 @@ SEEDED_SPLITS = {
         events, k=4, fold=2, valid=valid, rng=rng
     ),
     "cold": lambda events, valid, test, rng: cold_split(
-        events, column="user_id", valid=valid, test=test, rng=rng
+        events, columns=["user_id"], valid=valid, test=test, rng=rng
     ),
 }
 
@@ -158,7 +156,7 @@ def test_a_share_lies_between_0_and_1(name, share):
         lambda e: time_split(e, column="ratng", valid=0, test=0.1),
         lambda e: leave_last_out_split(e, user="ratng", time="timestamp"),
         lambda e: leave_last_out_split(e, user="user_id", time="ratng"),
-        lambda e: cold_split(e, column="ratng", valid=0, test=0.1, rng=_rng()),
+        lambda e: cold_split(e, columns=["ratng"], valid=0, test=0.1, rng=_rng()),
         lambda e: labels_split(e, column="ratng"),
     ],
 )
@@ -367,34 +365,6 @@ def test_official_folds_are_of_one_data_set(n):
 def test_an_official_fold_that_does_not_exist_is_refused():
     with pytest.raises(DataError, match="expected one of u1, u2, u3, u4, u5, got 'ua'"):
         official_split(_events(40), fold="ua", valid=0.0, rng=_rng())
-
-
-@given(n=st.integers(30, 200), valid=SHARE, test=SHARE, seed=SEED)
-def test_all_rows_of_an_id_are_in_one_part(n, valid, test, seed):
-    events = _events(n, n_users=25, seed=seed)
-    part = cold_split(events, column="user_id", valid=valid, test=test, rng=_rng(seed))
-    ids = [set(events["user_id"].to_numpy()[part == number]) for number in (TRAIN, VALID, TEST)]
-    n_ids = events["user_id"].nunique()
-    assert not ids[TRAIN] & ids[VALID]
-    assert not ids[TRAIN] & ids[TEST]
-    assert not ids[VALID] & ids[TEST]
-    assert len(ids[VALID]) in _wanted(n_ids, valid)
-    assert len(ids[TEST]) in _wanted(n_ids, test)
-    assert ids[TRAIN]
-
-
-def test_rows_without_an_id_are_not_held_out():
-    events = pd.DataFrame({"u": [None, "a", "b", None, "c", "b"]})
-    for seed in range(20):
-        part = cold_split(events, column="u", valid=0.3, test=0.3, rng=_rng(seed))
-        assert part[[0, 3]].tolist() == [TRAIN, TRAIN]
-        assert part[2] == part[5]
-
-
-def test_cold_shares_must_leave_an_id():
-    events = pd.DataFrame({"u": ["a", "b", "b"]})
-    with pytest.raises(DataError, match="of 2 different 'u' leave none to train on"):
-        cold_split(events, column="u", valid=0.1, test=0.1, rng=_rng())
 
 
 @pytest.mark.parametrize("dtype", ["object", "str", "category"])

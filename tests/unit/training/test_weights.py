@@ -12,10 +12,11 @@ import torch
 import tabcf
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import Table
+from tabcf.data.parts import TRAIN
 from tabcf.errors import SpecError
 from tabcf.run.build import build_loss, build_objective, model_builder
 from tabcf.run.builtins import builtin_registry
-from tabcf.run.prepare import TRAIN, encode_split, load_events
+from tabcf.run.prepare import encode_split, load_events
 from tabcf.run.resolve import resolve_loss
 from tabcf.spec.read import read_spec
 from tabcf.testing import tiny_table
