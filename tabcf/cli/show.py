@@ -65,8 +65,8 @@ def show_measured(
 
     apart = {name: frame for name, frame in groups.items() if has_cold_rows(frame)}
     if style is not None:
-        lines = {
-            f"{name}, {group}": line.to_dict()
+        lines: dict[str, Mapping[str, float]] = {
+            f"{name}, {group}": dict(zip(map(str, line.index), line, strict=True))
             for name, frame in apart.items()
             for group, line in frame.set_index("group").astype(object).iterrows()
         }

@@ -102,6 +102,22 @@ class Entity:
         hint = f"; did you mean {self._listed(rows)}?" if rows else ""
         raise DataError(f"{self.plan.id} {value!r} is unknown{hint}")
 
+    def row_or_unknown(self, value: Any, *, is_text: bool = False) -> int:
+        """The row of an id or a label; 0 for an id that nobody has.
+
+        Raises:
+            DataError: It is neither an id nor a known label, or several rows have that label.
+        """
+        series = pd.Series([value], name=self.plan.id)
+        source = Source(series.to_frame(), self.plan.name, is_text=is_text)
+        is_text_for_number = self.ids.kind != "str" and isinstance(value, str) and not is_text
+        labelled = isinstance(value, str) and str(value).casefold() in self._rows_by_label
+        if not is_text_for_number and not labelled:
+            found = category_values(series, source, kind=self.ids.kind)
+            if not found.is_missing[0]:
+                return int(self.ids.encode(found)[0])
+        return self.row_named(value, is_text=is_text)
+
     @cached_property
     def _rows_by_label(self) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}

@@ -15,6 +15,7 @@ from tabcf.contracts.inputs import Bag
 from tabcf.contracts.model import ColumnVectors
 from tabcf.data.batches import select
 from tabcf.errors import DataError
+from tabcf.recommend.basis import TRAINED, basis_of, cold
 from tabcf.recommend.neighbours import entity_vectors
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.trained import Trained
@@ -64,20 +65,21 @@ def crosstab(
         is_text: Ids come from a command line.
 
     Raises:
-        DataError: An id is unknown.
+        DataError: What is given is neither an id nor a label.
         RunError: The run has no users and items.
     """
     trained.require_entities("crosstab")
-    user_rows = _chosen(trained, "user", users, is_text=is_text)
-    item_rows = _chosen(trained, "item", items, is_text=is_text)
+    user_rows, named_users = _chosen(trained, "user", users, is_text=is_text)
+    item_rows, named_items = _chosen(trained, "item", items, is_text=is_text)
     names = {
-        "user": _names(trained, "user", user_rows),
-        "item": _names(trained, "item", item_rows),
+        "user": _names(trained, "user", user_rows, named_users),
+        "item": _names(trained, "item", item_rows, named_items),
     }
     predicted = _predicted(trained, user_rows, item_rows).double().numpy()
     source = trained.events.learnable()
     rows = trained.encoder.encode_ids(source)
-    is_inside = np.isin(rows["user"], user_rows) & np.isin(rows["item"], item_rows)
+    is_inside = np.isin(rows["user"], user_rows[user_rows > 0])
+    is_inside &= np.isin(rows["item"], item_rows[item_rows > 0])
     at_user = {row: place for place, row in enumerate(user_rows.tolist())}
     at_item = {row: place for place, row in enumerate(item_rows.tolist())}
     values, is_known = predicted.copy(), np.zeros(predicted.shape, dtype=bool)
@@ -98,21 +100,41 @@ def crosstab(
     return Crosstab(framed(values), framed(is_known), framed(predicted), user_vectors, item_vectors)
 
 
-def _chosen(trained: Trained, entity: str, which: Any, *, is_text: bool) -> np.ndarray:
+def _chosen(
+    trained: Trained, entity: str, which: Any, *, is_text: bool
+) -> tuple[np.ndarray, list[Any]]:
+    """Rows, 0 for unknown ids, and what the caller names them by."""
     known = trained.encoder.entities[entity]
     if isinstance(which, int) and not isinstance(which, bool):
         if which < 1:
             raise DataError(f"{entity}s: expected a positive number or ids, got {which}")
         order = np.argsort(-known.n_events[1:], kind="stable") + 1
-        return order[:which]
+        return order[:which], known.ids.values_of(order[:which])
     if isinstance(which, (str, bytes)) or not isinstance(which, Iterable):
         which = [which]
-    return np.array([known.row_named(value, is_text=is_text) for value in which])
+    named = list(which)
+    return np.array([known.row_or_unknown(value, is_text=is_text) for value in named]), named
 
 
-def _names(trained: Trained, entity: str, rows: np.ndarray) -> pd.Index[Any]:
+def _names(trained: Trained, entity: str, rows: np.ndarray, named: list[Any]) -> pd.Index[Any]:
+    """Labels or ids; of those without training events with what stands in for these."""
     known = trained.encoder.entities[entity]
-    ids = known.ids.values_of(rows)
+    basis = basis_of(trained.encoder, entity, known.index[rows], rows > 0)
+    ids = [
+        own if row else given
+        for own, row, given in zip(known.ids.values_of(rows), rows, named, strict=True)
+    ]
+    if (basis != TRAINED).any():
+        texts = known.labels or [""] * len(known)
+        shown = [
+            value if what == TRAINED else f"{value} ({cold(what)})"
+            for value, what in zip(
+                [texts[row] or value for row, value in zip(rows, ids, strict=True)],
+                basis,
+                strict=True,
+            )
+        ]
+        return pd.Index(shown, name=known.plan.label or known.plan.id)
     index: pd.Index[Any] = pd.Index(ids, name=known.plan.id)
     if known.labels is None:
         return index

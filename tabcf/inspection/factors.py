@@ -170,7 +170,8 @@ def neighbours_by(
 
     Returns:
         `rank`, and for each of `cosine`, `dot` and `euclidean` who is there: the label where there
-        is one, else the id. `agree` says how many of the three have the cosine's one among their k.
+        is one, else the id. `agree` says how many of the three have the cosine's one among their k,
+        and `basis` what the one asked for rests on, as `similar` has it.
     """
     known = trained.encoder.entities.get(entity)
     shown = known.plan.label or known.plan.id if known is not None else ""
@@ -184,6 +185,7 @@ def neighbours_by(
     for metric, near in found.items():
         frame[metric] = near[shown].to_numpy()
     frame["agree"] = [sum(i in ids for ids in members) for i in found["cosine"][own]]
+    frame["basis"] = found["cosine"]["basis"]
     return frame
 
 

@@ -17,6 +17,7 @@ from tabcf.data.batches import join, select, to_device
 from tabcf.data.sources import Source
 from tabcf.data.targets import encode_target
 from tabcf.inspection.named import named_rows
+from tabcf.recommend.basis import TRAINED, basis_of, cold
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.neighbours import entity_vectors
 from tabcf.recommend.scores import score_blocks
@@ -44,6 +45,7 @@ class Explanation:
             the score is because of that event. Items that push up come first.
         similar_users: Of the users nearest to this one: `n`, how many of them `had` the item, and
             the `mean` target that they gave it (NaN where there is none). Counts alone.
+        basis: `trained`, or which of the two has no training events and what stands in for them.
     """
 
     score: float
@@ -51,10 +53,11 @@ class Explanation:
     unit: str
     past: pd.DataFrame
     similar_users: dict[str, float]
+    basis: str = TRAINED
 
     def __str__(self) -> str:
         parts = [
-            f"score {self.score:.4f}",
+            f"score {self.score:.4f}" + (f" ({self.basis})" if self.basis != TRAINED else ""),
             f"\nterms ({self.unit}):\n{self.terms.to_string(index=False)}",
         ]
         if len(self.past):
@@ -83,13 +86,13 @@ def explain(
         is_text: Ids come from a command line.
 
     Raises:
-        DataError: The user or the item is unknown.
+        DataError: What is given is neither an id nor a label.
         RunError: The run has no users and items.
     """
     trained.require_entities("why")
     encoder = trained.encoder
-    user_row = encoder.entities["user"].row_named(user, is_text=is_text)
-    item_row = encoder.entities["item"].row_named(item, is_text=is_text)
+    user_row = encoder.entities["user"].row_or_unknown(user, is_text=is_text)
+    item_row = encoder.entities["item"].row_or_unknown(item, is_text=is_text)
     rows = np.array([user_row], dtype=np.int32)
     sides = (
         select(encoder.tables["user"].inputs, torch.from_numpy(rows)),
@@ -104,7 +107,19 @@ def explain(
         unit,
         _past(trained, fold, user_row, item_row, sides),
         _alike(trained, user_row, item_row),
+        _basis(trained, user_row, item_row),
     )
+
+
+def _basis(trained: Trained, user_row: int, item_row: int) -> str:
+    """`trained`, or who is cold and what stands in for them."""
+    texts = []
+    for name, row in (("user", user_row), ("item", item_row)):
+        index = trained.encoder.entities[name].index[row]
+        basis = str(basis_of(trained.encoder, name, index, row > 0))
+        if basis != TRAINED:
+            texts.append(cold(basis, name))
+    return "; ".join(texts) or TRAINED
 
 
 _Sides = tuple[Inputs, Inputs, Inputs]
@@ -269,7 +284,9 @@ def _with_other_rows(
 def _alike(trained: Trained, user_row: int, item_row: int) -> dict[str, float]:
     """How many of the users nearest to this one had the item, and what they gave it."""
     index = int(trained.encoder.entities["user"].index[user_row])
-    if not index or trained.past is None or not isinstance(trained.model, ColumnVectors):
+    if not item_row or not index or trained.past is None:
+        return {}
+    if not isinstance(trained.model, ColumnVectors):
         return {}
     vectors = torch.nn.functional.normalize(entity_vectors(trained, "user"), dim=1)
     closeness = vectors @ vectors[index]

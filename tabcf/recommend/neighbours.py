@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tabcf.contracts.model import ColumnVectors
 from tabcf.errors import DataError, RunError
+from tabcf.recommend.basis import AVERAGE, TRAINED, cold
 from tabcf.recommend.trained import Trained, column_of
 
 __all__ = ["Closeness", "entity_vectors", "similar"]
@@ -53,21 +54,18 @@ def similar(
         is_text: The id comes from a command line.
 
     Returns:
-        `rank`, the id, its label where there is one, the metric's number and `count`, the number
-        of training events that the vector rests on.
+        `rank`, the id, its label where there is one, the metric's number, `count`, the number of
+        training events that the vector rests on, and `basis`: `trained`, or `cold: average` where
+        the one asked for has no training events and stands at the vector of the unknown.
 
     Raises:
-        DataError: The id is unknown, or was in no training event.
+        DataError: What is given is neither an id nor a label.
     """
     if metric not in ("cosine", "dot", "euclidean"):
         raise DataError(f"metric: expected cosine, dot or euclidean, got {metric!r}")
     vectors = entity_vectors(trained, entity)
     known = trained.encoder.entities[entity]
-    row = known.row_named(id, is_text=is_text)
-    if not known.index[row]:
-        raise DataError(
-            f"{known.plan.id} {id!r} has no training event, so that there is no vector to compare"
-        )
+    row = known.row_or_unknown(id, is_text=is_text)
     index = int(known.index[row])
     closeness = _closeness(vectors, vectors[index], metric)
     closeness[[0, index]] = -torch.inf
@@ -82,6 +80,7 @@ def similar(
     shown = best.values.numpy()
     values[metric] = -shown if metric == "euclidean" else shown
     values["count"] = known.n_events[rows]
+    values["basis"] = TRAINED if index else cold(AVERAGE)
     return pd.DataFrame(values)
 
 

@@ -13,7 +13,9 @@ from tabcf.contracts.model import KnowsSpread
 from tabcf.contracts.table import Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.batches import batches_in_order, to_device
+from tabcf.data.encoder import Encoder
 from tabcf.data.sources import Source
+from tabcf.recommend.basis import ATTRIBUTES, AVERAGE, TRAINED, basis_of, cold
 from tabcf.recommend.trained import Trained
 
 __all__ = ["decode_table", "predict", "prediction_columns", "spread_of", "true_values"]
@@ -44,7 +46,7 @@ def predict(trained: Trained, source: Source) -> pd.DataFrame:
     """The source's frame with the prediction as its last column.
 
     Where ids are involved, `basis` says what each row rests on: `trained`, or which of its
-    entities had no training event.
+    entities had no training event, and whether `attributes` or the `average` stand in for it.
     """
     table = trained.encoder.encode(source)
     decoded = decode_table(trained, table)
@@ -53,7 +55,7 @@ def predict(trained: Trained, source: Source) -> pd.DataFrame:
     if isinstance(trained.model, KnowsSpread):
         added = {"sd": spread_of(trained, table), **added}
     if table.entities:
-        added = {"basis": _basis(table), **added}
+        added = {"basis": _basis(trained.encoder, table), **added}
     for name, values in added.items():
         if name in frame.columns:
             del frame[name]
@@ -106,16 +108,12 @@ def spread_of(trained: Trained, table: Table) -> np.ndarray:
     return spread
 
 
-def _basis(table: Table) -> np.ndarray:
-    """For each event `trained`, or for example `unknown user`."""
-    names = list(table.entities)
-    code = np.zeros(len(table), dtype=np.int64)
-    for bit, name in enumerate(names):
-        index = table.entities[name].index.numpy()[table.rows[name].numpy()]
-        code |= (index == 0).astype(np.int64) << bit
-    texts = [
-        "unknown " + " and ".join(n for bit, n in enumerate(names) if combination >> bit & 1)
-        for combination in range(1 << len(names))
-    ]
-    texts[0] = "trained"
-    return np.array(texts, dtype=object)[code]
+def _basis(encoder: Encoder, table: Table) -> np.ndarray:
+    """For each event `trained`, or for example `cold user: attributes; cold item: average`."""
+    found = np.full(len(table), "", dtype=object)
+    for name, entity in table.entities.items():
+        rows = table.rows[name].numpy()
+        basis = basis_of(encoder, name, entity.index.numpy()[rows], rows > 0)
+        for what in (ATTRIBUTES, AVERAGE):
+            found[basis == what] += f"; {cold(what, name)}"
+    return np.array([text[2:] or TRAINED for text in found], dtype=object)

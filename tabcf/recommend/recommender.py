@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tabcf.data.conditions import matching
 from tabcf.data.entities import Entity
 from tabcf.data.sources import Source, source_of_frame
 from tabcf.errors import DataError
+from tabcf.recommend.basis import TRAINED, basis_of, cold
 from tabcf.recommend.index import IndexUse, chosen_index, indexed_items
 from tabcf.recommend.reranking.chain import Reranking, UserSide
 from tabcf.recommend.reranking.facts import ItemFacts
@@ -43,6 +45,11 @@ class OfferedItems:
         """Ids and labels of those at some positions."""
         labels = None if self.labels is None else [self.labels[i] for i in positions]
         return [self.ids[i] for i in positions], labels
+
+    def basis(self, trained: Trained) -> np.ndarray:
+        """What is known of each: `trained`, `attributes` or `average`."""
+        is_described = self.source.frame.notna().any(axis=1).to_numpy()
+        return basis_of(trained.encoder, "item", self.inputs.x_cat[:, 0], is_described)
 
 
 _Named = tuple[list[Any], list[str] | None]
@@ -94,8 +101,9 @@ def recommend(
     Returns:
         One row a recommendation: the user's id, `rank` from 1, the item's id, its label where
         there is one, `score`, where a re-ranker explores `propensity`, the probability with which
-        the item came to that place, and `basis`: what the user's part of the score rests on,
-        `trained`, `attributes` or `average`.
+        the item came to that place, and `basis`: what the score rests on, `trained`, or
+        `cold: attributes` or `cold: average` for users without training events; behind that
+        `cold item: attributes` or `cold item: average` for items without them.
 
     Raises:
         DataError: An id is of another type than in training, an attribute frame has no usable
@@ -129,7 +137,9 @@ def recommend(
         if rerank is not None:
             known = offered_items(trained)
             blocks = _reranked(trained, rerank, blocks, known, asked, events, k=k, n=min(k, n))
-        lists = [_frame(trained, asked, lambda at: _named(entity, at + 1), b) for b in blocks]
+        basis = basis_of(trained.encoder, "item", entity.index[1:])
+        named = partial(_named_at, entity)
+        lists = [_frame(trained, asked, named, basis, block) for block in blocks]
         return pd.concat(lists, ignore_index=True)
     offered = offered_items(trained, candidates, is_text=is_text)
     offered = _allowed(trained, offered, where, deny, is_text=is_text)
@@ -189,8 +199,9 @@ def recommend(
         )
     if rerank is not None:
         found = _reranked(trained, rerank, found, offered, asked, events, k=k, n=n_listed)
+    basis = offered.basis(trained)
     lists = [
-        _frame(trained, asked, offered.named, capped(block, caps, k) if caps else block)
+        _frame(trained, asked, offered.named, basis, capped(block, caps, k) if caps else block)
         for block in found
     ]
     return pd.concat(lists, ignore_index=True)
@@ -238,8 +249,10 @@ def offered_items(
 ) -> OfferedItems:
     """What may be recommended: all known items, those with some ids, or those of a frame.
 
+    An unknown id is offered as an item of which nothing is known.
+
     Raises:
-        DataError: An id is unknown, or a frame has no usable column.
+        DataError: An id is of another type than in training, or a frame has no usable column.
     """
     if isinstance(candidates, OfferedItems):
         return candidates
@@ -263,15 +276,12 @@ def offered_items(
     else:
         ids = listed(candidates)
         rows = entity.rows_of_ids(ids, is_text=is_text)
-        unknown = [value for value, row in zip(ids, rows, strict=True) if not row]
-        if unknown:
-            raise DataError(
-                f"candidates: no {entity.plan.id} {unknown[0]!r}"
-                f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}; "
-                "give new items as a frame of attributes"
-            )
     inputs = select(trained.encoder.tables["item"].inputs, torch.from_numpy(rows))
-    ids, labels = _named(entity, rows)
+    known, labels = _named(entity, rows)
+    if candidates is None:
+        ids = known
+    else:
+        ids = [own if row else id for id, row, own in zip(ids, rows, known, strict=True)]
     frame = entity.with_blank_row().frame.iloc[rows].reset_index(drop=True)
     source = Source(frame, "the table of item", is_text=entity.is_text)
     return OfferedItems(ids, labels, rows, inputs, source)
@@ -325,13 +335,22 @@ def _named(entity: Entity, rows: np.ndarray) -> _Named:
     return entity.ids.values_of(rows), labels
 
 
+def _named_at(entity: Entity, columns: np.ndarray) -> _Named:
+    """Ids and labels of the items at columns of the whole catalogue."""
+    return _named(entity, columns + 1)
+
+
 def _frame(
     trained: Trained,
     asked: AskedUsers,
     named: Callable[[np.ndarray], _Named],
+    item_basis: np.ndarray,
     lists: Lists,
 ) -> pd.DataFrame:
-    """One block's lists, long form; `named` gives ids and labels of positions."""
+    """One block's lists, long form.
+
+    `named` gives ids and labels of positions, and `item_basis` what is known of each item.
+    """
     first, columns = lists.users.start, lists.columns
     user_id = trained.encoder.entities["user"].plan.id
     item = trained.encoder.entities["item"].plan
@@ -347,5 +366,8 @@ def _frame(
     values["score"] = lists.scores[user, rank].numpy()
     if lists.propensities is not None:
         values["propensity"] = lists.propensities[user, rank].numpy()
-    values["basis"] = [asked.basis[first + u] for u in user.tolist()]
+    values["basis"] = [
+        asked.basis[first + u] + ("" if of_item == TRAINED else f"; {cold(of_item, 'item')}")
+        for u, of_item in zip(user.tolist(), item_basis[columns[user, rank].numpy()], strict=True)
+    ]
     return pd.DataFrame(values)

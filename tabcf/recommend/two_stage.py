@@ -17,6 +17,7 @@ from tabcf.data.batches import bag_to_device, mapped, select, select_bag, to_dev
 from tabcf.errors import DataError
 from tabcf.metrics.ranking import rank_items
 from tabcf.nn.scoring import score_candidates
+from tabcf.recommend.basis import AVERAGE, cold
 from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import FirstStage, Trained, ranking_value
 from tabcf.recommend.users import AskedUsers
@@ -87,7 +88,7 @@ def retrieved(
     position = torch.from_numpy(np.append(known, -1))
     return Found(
         (Lists(block.users, position[block.columns], block.scores) for block in blocks),
-        np.array([basis != "average" for basis in users.basis]),
+        np.array([basis != cold(AVERAGE) for basis in users.basis]),
     )
 
 

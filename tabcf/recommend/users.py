@@ -13,6 +13,7 @@ import torch
 from tabcf.contracts.inputs import Inputs
 from tabcf.data.batches import select
 from tabcf.data.sources import Source, source_of_frame
+from tabcf.recommend.basis import AVERAGE, basis_of, cold
 from tabcf.recommend.trained import Trained
 
 __all__ = ["AskedUsers", "asked_users", "listed", "strangers"]
@@ -26,7 +27,8 @@ class AskedUsers:
         ids: Their ids as they are shown.
         rows: `(U,)` int32, 0 for somebody unknown.
         inputs: Their columns.
-        basis: What the user's part of a score rests on: `trained`, `attributes` or `average`.
+        basis: What the user's part of a score rests on: `trained`, or of somebody without training
+            events `cold: attributes` or `cold: average`.
         attributes: Those that came with the request.
     """
 
@@ -48,7 +50,6 @@ def asked_users(trained: Trained, users: Any, *, is_text: bool = False) -> Asked
     if isinstance(users, AskedUsers):
         return users
     entity = trained.encoder.entities["user"]
-    has_attributes = any(plan.table == "user" for plan, _ in trained.encoder.columns)
     if isinstance(users, pd.DataFrame):
         source = source_of_frame(users, name="users")
         table = trained.encoder.encode_entities("user", source)
@@ -60,26 +61,22 @@ def asked_users(trained: Trained, users: Any, *, is_text: bool = False) -> Asked
         else:
             ids, rows = list(range(n)), np.zeros(n, dtype=np.int32)
         inputs = select(table.inputs, torch.arange(1, n + 1))
-        otherwise = "attributes" if has_attributes else "average"
-        basis = ["trained" if i else otherwise for i in table.index[1:].tolist()]
-        return AskedUsers(ids, rows, inputs, basis, source)
+        basis = basis_of(trained.encoder, "user", table.index[1:])
+        return AskedUsers(ids, rows, inputs, list(map(cold, basis)), source)
     ids = listed(users)
     rows = entity.rows_of_ids(ids, is_text=is_text)
     inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
-    basis = [
-        "trained" if entity.index[row] else "attributes" if row and has_attributes else "average"
-        for row in rows
-    ]
+    basis = basis_of(trained.encoder, "user", entity.index[rows], rows > 0)
     known = entity.ids.values_of(rows)
     shown = [given if value is None else value for given, value in zip(ids, known, strict=True)]
-    return AskedUsers(shown, rows, inputs, basis)
+    return AskedUsers(shown, rows, inputs, list(map(cold, basis)))
 
 
 def strangers(trained: Trained, n: int) -> AskedUsers:
     """N users of whom nothing is known."""
     rows = np.zeros(n, dtype=np.int32)
     inputs = select(trained.encoder.tables["user"].inputs, torch.from_numpy(rows))
-    return AskedUsers(list(range(n)), rows, inputs, ["average"] * n)
+    return AskedUsers(list(range(n)), rows, inputs, [cold(AVERAGE)] * n)
 
 
 def listed(ids: Any) -> list[Any]:

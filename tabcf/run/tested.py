@@ -81,7 +81,10 @@ def tested_on(stage: Stage, trained: Trained, first: Run | None) -> Tested:
         of_first,
         users,
         rows,
-        tuple(dict(zip(groups, row, strict=True)) for row in groups.itertuples(index=False)),
+        tuple(
+            dict(zip(map(str, groups.columns), row, strict=True))
+            for row in groups.itertuples(index=False)
+        ),
         _told(stage, trained),
     )
 

@@ -125,7 +125,7 @@ def test_probe_ease_scores_from_the_users_history(ratings: pd.DataFrame) -> None
     nobody = run.recommend(
         ["nobody"] if run.trained.encoder.entities["user"].ids.kind == "str" else [12345], k=3
     )
-    assert set(nobody["basis"]) == {"average"}
+    assert set(nobody["basis"]) == {"cold: average"}
 
 
 def _solve_als(model: DotProductBias, problem: Any, options: Any, rng: Any) -> None:
@@ -196,7 +196,7 @@ def test_probe_a_set_valued_column_and_a_user_given_by_attributes(
     options = RATED[model]
     run = tabcf.fit(rated(model, options, entities=entities, unknown={"masked": 0.3}), ratings)
     new = run.recommend(pd.DataFrame({"club": ["odd", "even"]}), k=5)
-    assert set(new["basis"]) == {"attributes"}
+    assert set(new["basis"]) == {"cold: attributes"}
     assert (new["item_id"] % 2 == 1 - new["user_id"]).mean() >= 0.9, new
 
 

@@ -132,7 +132,7 @@ def test_a_model_without_users_answers_from_the_average(name: str) -> None:
     changes: dict[str, Any] = {"target": {"implicit": {}}} if name == "popular" else {}
     run = tabcf.fit(_base(model=name, **changes), tiny_ratings())
     newcomers = run.fold_in(board("user", [100], range(8)))
-    assert newcomers.basis == ["average"]
+    assert newcomers.basis == ["cold: average"]
     assert newcomers.posterior is None
     with pytest.raises(DataError, match="finds no rows for newcomers"):
         newcomers.vectors()

@@ -63,10 +63,14 @@ def test_no_list_holds_what_a_user_had(run: tabcf.Run) -> None:
 def test_an_unknown_id_is_answered_from_the_average_and_says_so(run: tabcf.Run) -> None:
     new = pd.DataFrame({"user_id": [999, 1, 999], "item_id": [1, 999, 999], "timestamp": 10**9})
     predicted = run.predict(new)
-    assert predicted["basis"].tolist() == ["unknown user", "unknown item", "unknown user and item"]
+    assert predicted["basis"].tolist() == [
+        "cold user: average",
+        "cold item: average",
+        "cold user: average; cold item: average",
+    ]
     assert predicted["prediction"].between(0, 6).all()
     assert predicted.columns[-1] == "prediction"
-    assert set(run.recommend([999], k=3)["basis"]) == {"average"}
+    assert set(run.recommend([999], k=3)["basis"]) == {"cold: average"}
 
 
 def test_the_context_changes_scores_and_unknown_context_is_refused(run: tabcf.Run) -> None:
@@ -88,8 +92,9 @@ def test_the_context_changes_scores_and_unknown_context_is_refused(run: tabcf.Ru
 
 def test_candidates_are_the_only_ones_listed(run: tabcf.Run) -> None:
     assert set(run.recommend([2], k=9, candidates=[3, 4], exclude_seen=False)["item_id"]) == {3, 4}
-    with pytest.raises(DataError, match="candidates: no item_id 77 and 1 more"):
-        run.recommend([2], candidates=[3, 77, 78])
+    lists = run.recommend([2], candidates=[3, 77, 78], exclude_seen=False).set_index("item_id")
+    assert set(lists.index) == {3, 77, 78}
+    assert lists["basis"][77] == lists["basis"][78] == "trained; cold item: average"
 
 
 def test_tables_by_id(run: tabcf.Run) -> None:

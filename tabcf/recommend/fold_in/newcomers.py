@@ -25,6 +25,7 @@ from tabcf.data.sources import Source, read_source, source_of_frame
 from tabcf.data.targets import encode_target
 from tabcf.data.weights import event_weights
 from tabcf.errors import DataError, RunError
+from tabcf.recommend.basis import TRAINED, basis_of, cold
 from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import OTHER, Given
@@ -48,7 +49,7 @@ class Newcomers:
     Attributes:
         entity: `user` or `item`.
         ids: Their ids, n.
-        basis: What is known of each: `12 events`, `attributes` or `average`.
+        basis: What is known of each: `12 events`, `cold: attributes` or `cold: average`.
         posterior: Their rows and how sure these are; None where the model has no rows to find,
             as one that scores by what users had.
     """
@@ -171,10 +172,12 @@ class Newcomers:
         for name, values in prediction_columns(self._trained.target, decoded).items():
             shown[name] = _overwritten(shown[name], places, values)
         owner, other = rows[positions] - 1, OTHER[self.entity]
-        is_cold = table.entities[other].index[table.rows[other].long()][positions] == 0
+        others = table.rows[other].long()[positions]
+        index = table.entities[other].index[others]
+        of_others = basis_of(self._trained.encoder, other, index, others > 0)
         basis = [
-            f"{self.basis[number]}{f', unknown {other}' if cold else ''}"
-            for number, cold in zip(owner.tolist(), is_cold.tolist(), strict=True)
+            self.basis[number] + (f"; {cold(what, other)}" if what != TRAINED else "")
+            for number, what in zip(owner.tolist(), of_others, strict=True)
         ]
         shown["basis"] = _overwritten(shown["basis"], places, basis)
         deviations = self._spread(table, positions, owner)
@@ -367,8 +370,7 @@ def fold_in(
     counts = np.bincount(owner[given.is_positive], minlength=n)
     if fold is None and not isinstance(trained.model, ReadsHistory):
         counts[:] = 0
-    has_attributes = any(plan.table == entity for plan, _ in trained.encoder.columns)
-    without = "attributes" if has_attributes else "average"
+    without = cold(str(basis_of(trained.encoder, entity, 0)))
     basis = [f"{c} event{'s' if c != 1 else ''}" if c else without for c in counts.tolist()]
     return Newcomers(
         trained, given, table, basis=basis, fold=fold, posterior=posterior, reranking=reranking

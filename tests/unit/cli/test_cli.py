@@ -109,7 +109,7 @@ def test_similar_and_inspect(run: str) -> None:
     [
         (["recommend", "RUN"], "give either --user or --users"),
         (["recommend", "RUN", "--user", "1", "--context", "noon"], "expected COLUMN=VALUE"),
-        (["similar", "RUN", "--item", "99"], "item_id '99' is unknown"),
+        (["similar", "RUN", "--item", "film x"], "item_id 'film x' is unknown"),
         (["inspect", "RUN", "--biases", "shop"], "no entity 'shop'; known: user, item"),
         (["evaluate", "nowhere"], "expected the folder of a run; no such folder"),
         (["fit", "FOLDER/spec.yaml", "--set", "train.epochs=x"], "train.epochs"),

@@ -267,7 +267,7 @@ def test_a_text_files_ids_are_read_as_training_read_them(tmp_path: Path) -> None
     run = tabcf.fit(spec, tmp_path / "ratings.csv")
     (tmp_path / "new.csv").write_text("user_id,item_id\n1,1\n01,1\nnobody,1\n")
     basis = run.predict(tmp_path / "new.csv")["basis"].tolist()
-    assert basis == ["trained", "unknown user", "unknown user"]
+    assert basis == ["trained", "cold user: average", "cold user: average"]
 
 
 def test_the_encoder_learns_from_training_rows_alone() -> None:

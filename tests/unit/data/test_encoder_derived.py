@@ -236,7 +236,7 @@ def test_a_new_user_brings_the_users_part_of_event_columns(run: tabcf.Run) -> No
     named = encoder.events_with(noon, np.array([4, 21]), attributes=with_id)
     assert torch.equal(named.x_cont, known.x_cont)
     lists = run.recommend(given_frame, k=2, context=noon)
-    assert lists["basis"].tolist() == ["attributes"] * 4
+    assert lists["basis"].tolist() == ["cold: attributes"] * 4
 
 
 def test_a_context_reaches_a_plugins_hidden_column_by_either_name(

@@ -216,7 +216,7 @@ def test_norms_flag_vectors_that_hardly_moved(checkerboard: tabcf.Run) -> None:
 
 def test_neighbours_side_by_side(checkerboard: tabcf.Run) -> None:
     found = checkerboard.inspection.neighbours("item", "film 4", k=5)
-    assert found.columns.tolist() == ["rank", "cosine", "dot", "euclidean", "agree"]
+    assert found.columns.tolist() == ["rank", "cosine", "dot", "euclidean", "agree", "basis"]
     near = checkerboard.similar("item", 4, k=5)
     assert found["cosine"].tolist() == near["title"].tolist()
     assert found["agree"].between(1, 3).all()

@@ -105,7 +105,7 @@ def test_the_list_is_that_of_fold_in(run: tabcf.Run) -> None:
 def test_the_list_changes_at_once_and_back(run: tabcf.Run) -> None:
     interview = run.interview()
     before = interview.recommend(5)
-    assert set(before["basis"]) == {"average"}
+    assert set(before["basis"]) == {"cold: average"}
     item = interview.ask()["item_id"][0]
     interview.answer(item, 1)
     assert not before.equals(interview.recommend(5))
@@ -142,7 +142,7 @@ def test_what_is_disliked_is_not_listed(choices: tabcf.Run) -> None:
     assert first not in interview.recommend(20)["item_id"].tolist()
     assert interview.ratings.to_dict("records") == [{"item_id": first, "answer": "dislike"}]
     # It is no event to learn from.
-    assert set(interview.recommend(3)["basis"]) == {"average"}
+    assert set(interview.recommend(3)["basis"]) == {"cold: average"}
 
 
 def test_a_question_shows_what_is_known_of_an_item(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_attributes_change_the_list(tmp_path: Path) -> None:
     run = fitted(spec)
     young, old = (run.interview(attributes={"age": age}).recommend(20) for age in (20, 50))
     text = run.interview(attributes={"age": "20"}, is_text=True).recommend(20)
-    assert set(young["basis"]) == {"attributes"}
+    assert set(young["basis"]) == {"cold: attributes"}
     assert not young["score"].equals(old["score"])
     pd.testing.assert_frame_equal(young, text)
 

@@ -110,7 +110,7 @@ def test_newcomers_come_in_the_order_of_their_attributes_then_of_their_events(
     attributes = pd.DataFrame({"user_id": [101, 103], "kind": ["odd", "even"], "age": [7, 8]})
     newcomers = run.fold_in(events, attributes=attributes)
     assert newcomers.ids == [101, 103, 102, 100]
-    assert newcomers.basis == ["attributes", "5 events", "5 events", "5 events"]
+    assert newcomers.basis == ["cold: attributes", "5 events", "5 events", "5 events"]
 
 
 def test_attributes_alone_give_what_a_frame_of_them_gives(run: tabcf.Run) -> None:
@@ -119,7 +119,7 @@ def test_attributes_alone_give_what_a_frame_of_them_gives(run: tabcf.Run) -> Non
     lists, known = newcomers.recommend(k=4), run.recommend(attributes, k=4)
     assert lists["item_id"].tolist() == known["item_id"].tolist()
     assert np.allclose(lists["score"], known["score"], atol=1e-4)
-    assert newcomers.basis == ["attributes"] * 2
+    assert newcomers.basis == ["cold: attributes"] * 2
     one = run.fold_in(attributes=attributes[["kind", "age"]].head(1))
     assert one.ids == ["new"]
     assert np.allclose(one.recommend(k=4)["score"], lists["score"].head(4), atol=1e-4)
@@ -156,7 +156,7 @@ def test_an_unknown_item_counts_as_the_average_one(run: tabcf.Run) -> None:
     newcomers = run.fold_in(given)
     assert newcomers.basis == ["6 events"]
     predicted = newcomers.predict(pd.DataFrame({"item_id": [6, 999], "timestamp": 10**9}))
-    assert predicted["basis"].tolist() == ["6 events", "6 events, unknown item"]
+    assert predicted["basis"].tolist() == ["6 events", "6 events; cold item: average"]
     assert torch.isfinite(newcomers.posterior.mean).all()
 
 
@@ -170,7 +170,7 @@ def test_event_columns_that_are_not_given_are_unknown(run: tabcf.Run) -> None:
 
 def test_a_frame_without_rows_is_somebody_of_whom_nothing_is_known(run: tabcf.Run) -> None:
     newcomers = run.fold_in(FIVE.head(0))
-    assert (newcomers.ids, newcomers.basis) == (["new"], ["attributes"])
+    assert (newcomers.ids, newcomers.basis) == (["new"], ["cold: attributes"])
     unknown = run.recommend([999], k=4)
     lists = newcomers.recommend(k=4)
     assert lists["item_id"].tolist() == unknown["item_id"].tolist()
