@@ -5,7 +5,7 @@ Dimension letters: N rows, B rows of a batch, C categorical columns, F continuou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,8 +19,10 @@ __all__ = [
     "bag_to_device",
     "batches_in_order",
     "gather",
+    "hidden",
     "join",
     "mapped",
+    "masked",
     "select",
     "select_bag",
     "shuffled_batches",
@@ -103,26 +105,40 @@ def shuffled_batches(
     batch_size: int,
     rng: Generator,
     *,
-    masking: float = 0.0,
+    masking: Sequence[float] = (),
     device: torch.device | None = None,
 ) -> Iterator[Batch]:
     """One epoch: each row once, in a new order. The last batch may be smaller.
 
-    With `masking`, that share of categorical values is replaced by the unknown value, each
-    column on its own, so that row 0 of every column is trained.
+    With `masking`, shares by categorical column, values are hidden as `masked` does.
     """
     assert table.target is not None
     for positions in shuffled_positions(len(table), batch_size, rng):
-        inputs = gather(table, positions)
-        if masking:
-            is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < masking
-            inputs = inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
+        inputs = masked(gather(table, positions), masking, rng)
         target = table.target.index_select(0, positions)
         weight = None if table.weight is None else table.weight.index_select(0, positions)
         if device is not None:
             inputs, target = to_device(inputs, device), target.to(device)
             weight = None if weight is None else weight.to(device)
         yield from _slices(inputs, target, weight, batch_size)
+
+
+def hidden(shape: Sequence[int], rates: Sequence[float], rng: Generator) -> Tensor:
+    """`(B, C)` booleans: which values are hidden, each of column c with the chance `rates[c]`."""
+    return torch.rand(*shape, generator=rng) < torch.tensor(rates)
+
+
+def masked(inputs: Inputs, rates: Sequence[float], rng: Generator) -> Inputs:
+    """Hide a share of the values of each categorical column: the unknown value stands for them.
+
+    Only the index is hidden: what tables say of the one behind it stays, so that attributes learn
+    to speak for somebody unknown, and row 0 learns what they leave unsaid (DropoutNet: Volkovs, Yu
+    and Poutanen, 2017). Without rates nothing is drawn.
+    """
+    if not any(rates):
+        return inputs
+    is_hidden = hidden(inputs.x_cat.shape, rates, rng)
+    return inputs._replace(x_cat=inputs.x_cat.masked_fill(is_hidden, 0))
 
 
 def shuffled_positions(n: int, batch_size: int, rng: Generator) -> tuple[Tensor, ...]:

@@ -125,7 +125,7 @@ def build_objective(
     model: nn.Module,
     loss: nn.Module,
     *,
-    masking: float = 0.0,
+    masking: Sequence[float] = (),
 ) -> Objective:
     """What a training step lowers, by the loss's form."""
     device = device_named(spec.train.device)
@@ -173,7 +173,7 @@ def _sampled_objective(
     encoded: Encoded,
     model: nn.Module,
     loss: nn.Module,
-    masking: float,
+    masking: Sequence[float],
     device: torch.device | None,
 ) -> SampledObjective:
     """Events among items that are drawn as the spec says.

@@ -60,7 +60,7 @@ def lr_find(
             encoded,
             model,
             loss_module,
-            masking=unknown_policy(document.spec, registry).masking,
+            masking=unknown_policy(document.spec, registry, encoded.encoder.layout).rates,
         )
         return find_learning_rate(
             model,

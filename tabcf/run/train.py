@@ -29,7 +29,7 @@ from tabcf.run.checkpoints import PhaseKeeper, Spent
 from tabcf.run.prepare import Encoded, Events, encode_rows, encode_split
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.resolve import resolve_loss, resolve_metrics
-from tabcf.run.unknown import unknown_policy, write_mean_rows
+from tabcf.run.unknown import unknown_policy
 from tabcf.spec.records import Spec
 from tabcf.training.engine import choose_engine
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
@@ -264,9 +264,9 @@ def _train(
         if before is not None:
             model.load_state_dict(before.model.state_dict())
             loss_module.load_state_dict(before.loss.state_dict())
-        policy = unknown_policy(spec, registry)
+        policy = unknown_policy(spec, registry, encoded.encoder.layout)
         objective = build_objective(
-            spec, registry, loss.definition, encoded, model, loss_module, masking=policy.masking
+            spec, registry, loss.definition, encoded, model, loss_module, masking=policy.rates
         )
         validated = None
         if metrics and events.count(VALID):
@@ -326,8 +326,7 @@ def _train(
             raise TrainingError(f"training failed: {what}{note}") from error
         finally:
             progress.stop()
-    if policy.mean_strength is not None:
-        write_mean_rows(model, encoded.encoder.layout, encoded.train, strength=policy.mean_strength)
+    policy.write_means(model, encoded.encoder.layout, encoded.train)
     return trained, training
 
 

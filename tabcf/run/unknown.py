@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,41 +20,81 @@ from tabcf.spec.records import Component, Spec
 __all__ = ["UnknownPolicy", "unknown_policy", "write_mean_rows"]
 
 
+# Strength of the mean where the spec says nothing of it, as for attributes beside masked ids.
+_STRENGTH = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownPolicy:
-    """Share of values hidden in training, or the strength of the mean row's shrinkage."""
+    """What the unknown value of each categorical column stands on.
 
-    masking: float = 0.0
-    mean_strength: float | None = None
+    Attributes:
+        rates: By column, the share of values hidden in training; empty for none.
+        mean_columns: The columns whose unknown row is the mean of the others, written after the
+            fit.
+        strength: A row with n training events counts n / (n + strength) in that mean.
+    """
+
+    rates: tuple[float, ...] = ()
+    mean_columns: tuple[int, ...] = ()
+    strength: float = _STRENGTH
+
+    def write_means(self, model: nn.Module, layout: Layout, train: Table) -> None:
+        """Write the mean rows into a fitted model."""
+        if self.mean_columns:
+            write_mean_rows(model, layout, train, strength=self.strength, columns=self.mean_columns)
 
 
-def unknown_policy(spec: Spec, registry: Registry) -> UnknownPolicy:
-    """The spec's policy, or the model's default."""
-    default = registry.get("model", spec.model.name).unknown
-    component = spec.unknown or Component.model_validate(default)
-    definition, options, *_ = registry.resolve("unknown", component)
-    if isinstance(options, MaskedOptions):
-        return UnknownPolicy(masking=options.rate)
+def unknown_policy(spec: Spec, registry: Registry, layout: Layout) -> UnknownPolicy:
+    """The spec's policy for a model's columns, or the model's default.
+
+    Masking is of ids alone, and other columns' unknown values are means; without ids, as in a plain
+    table, values of all columns are masked.
+    """
+    definition, options, *_ = registry.resolve(
+        "unknown", spec.unknown or default_policy(spec, registry, layout)
+    )
+    n = len(layout.categorical)
     if isinstance(options, MeanOptions):
-        return UnknownPolicy(mean_strength=options.strength)
-    raise SpecError([f"unknown: {definition.name} is not supported"])
+        return UnknownPolicy((), tuple(range(n)), options.strength)
+    if not isinstance(options, MaskedOptions):
+        raise SpecError([f"unknown: {definition.name} is not supported"])
+    entities = [column.entity for column in layout.categorical]
+    if not any(entities):
+        return UnknownPolicy((options.rate,) * n)
+    return UnknownPolicy(
+        tuple(0.0 if entity is None else options.rate_of(entity) for entity in entities),
+        tuple(column for column, entity in enumerate(entities) if entity is None),
+    )
+
+
+def default_policy(spec: Spec, registry: Registry, layout: Layout) -> Component:
+    """What the model does with unknown ids unless the spec says otherwise."""
+    return Component.model_validate(registry.get("model", spec.model.name).unknown)
 
 
 @torch.no_grad()
-def write_mean_rows(model: nn.Module, layout: Layout, train: Table, *, strength: float) -> None:
-    """Write the count-shrunken mean of each column's rows into its row 0.
+def write_mean_rows(
+    model: nn.Module,
+    layout: Layout,
+    train: Table,
+    *,
+    strength: float,
+    columns: Sequence[int] | None = None,
+) -> None:
+    """Write the count-shrunken mean of a column's rows into its row 0, for some columns or all.
 
     A row with n training events counts n / (n + strength): rows that training hardly moved say
     little about the average.
     """
     if not isinstance(model, ColumnRows):
         return
-    n_columns = len(layout.categorical)
+    chosen = range(len(layout.categorical)) if columns is None else columns
     counts = [torch.zeros(column.cardinality, dtype=torch.float64) for column in layout.categorical]
     for inputs in batches_in_order(train, 1 << 16):
-        for column in range(n_columns):
+        for column in chosen:
             counts[column] += torch.bincount(inputs.x_cat[:, column], minlength=len(counts[column]))
-    for column in range(n_columns):
+    for column in chosen:
         count = counts[column]
         count[0] = 0
         weight = count / (count + strength) if strength else (count > 0).double()

@@ -108,7 +108,7 @@ def why_eager(objective: Objective) -> str | None:
         return None
     if type(objective.sampler) not in _SAMPLERS or objective.sampler.is_shared:
         return "its items are not drawn uniformly or by popularity for each event"
-    if model.y_range is not None or objective.masking:
+    if model.y_range is not None or any(objective.masking):
         return "bpr goes with neither y_range nor unknown: masked in one step"
     return None
 

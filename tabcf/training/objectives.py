@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,6 +15,7 @@ from tabcf.data.batches import (
     Batch,
     bag_to_device,
     join,
+    masked,
     select,
     select_bag,
     shuffled_batches,
@@ -46,7 +47,7 @@ class PointwiseObjective:
     """The mean loss of a batch of events.
 
     Args:
-        masking: Share of categorical values replaced by the unknown one, drawn anew each epoch.
+        masking: Shares of values hidden, by categorical column, drawn anew each epoch.
         l2: Times the squares of the embedding rows that an event uses, summed and averaged over
             the batch; added to the loss.
     """
@@ -58,7 +59,7 @@ class PointwiseObjective:
         loss: nn.Module,
         *,
         batch_size: int,
-        masking: float = 0.0,
+        masking: Sequence[float] = (),
         l2: float = 0.0,
         device: torch.device | None = None,
     ) -> None:
@@ -135,7 +136,7 @@ class SampledObjective:
         sampler: Draws the others.
         chosen: Pairs that are never drawn.
         catalogue: The items that may be drawn.
-        masking: Share of categorical values replaced by the unknown one.
+        masking: Shares of values hidden, by categorical column; of all items of an event alike.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class SampledObjective:
         chosen: Chosen,
         catalogue: Catalogue,
         batch_size: int,
-        masking: float = 0.0,
+        masking: Sequence[float] = (),
         device: torch.device | None = None,
     ) -> None:
         self.table = table
@@ -159,6 +160,7 @@ class SampledObjective:
         self.catalogue = catalogue
         self.batch_size = batch_size
         self.masking = masking
+        self._masking = _by_side(table, masking)
         self._device = device
         column = torch.zeros(len(table.entities["item"]), dtype=torch.int64)
         column[catalogue.rows] = torch.arange(len(catalogue.rows))
@@ -191,9 +193,10 @@ class SampledObjective:
         shared = None
         if self.sampler.is_shared:
             shared = select(self.table.entities["item"].inputs, others[0])
+            shared = masked(shared, self._masking.item, rng)
             others = others[:, :0]
         rows = torch.cat([own[:, None], others], 1).flatten()
-        items = self._masked(select(self.table.entities["item"].inputs, rows), rng)
+        items = masked(select(self.table.entities["item"].inputs, rows), self._masking.item, rng)
         items = self._item_sets(items, positions, rows.view(len(positions), -1).shape[1])
         target, weight = self.table.target, self.table.weight
         sampled = Sampled(
@@ -217,8 +220,9 @@ class SampledObjective:
             if name != "item":
                 rows = self.table.rows[name].index_select(0, positions)
                 parts[name] = select(entity.inputs, rows)
-        user = self._masked(self._user_sets(parts.pop("user"), positions), rng)
-        event = self._masked(join(select(self.table.events, positions), *parts.values()), rng)
+        user = masked(self._user_sets(parts.pop("user"), positions), self._masking.user, rng)
+        event = join(select(self.table.events, positions), *parts.values())
+        event = masked(event, self._masking.event, rng)
         return Query(to_device(user, self._device), to_device(event, self._device))
 
     def _user_sets(self, user: Inputs, positions: Tensor) -> Inputs:
@@ -255,11 +259,21 @@ class SampledObjective:
         kept = Drawn(drawn.columns.gather(1, best), drawn.is_valid.gather(1, best))
         return kept, others.gather(1, best)
 
-    def _masked(self, inputs: Inputs, rng: Generator) -> Inputs:
-        if not self.masking:
-            return inputs
-        is_masked = torch.rand(inputs.x_cat.shape, generator=rng) < self.masking
-        return inputs._replace(x_cat=inputs.x_cat.masked_fill(is_masked, 0))
+
+class _Sides(NamedTuple):
+    """Rates of masking by the columns of each side."""
+
+    user: tuple[float, ...]
+    item: tuple[float, ...]
+    event: tuple[float, ...]
+
+
+def _by_side(table: Table, rates: Sequence[float]) -> _Sides:
+    n_user, n_item = (table.entities[name].inputs.x_cat.shape[1] for name in ("user", "item"))
+    of_columns = tuple(rates)
+    return _Sides(
+        of_columns[:n_user], of_columns[n_user : n_user + n_item], of_columns[n_user + n_item :]
+    )
 
 
 def _all_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:
@@ -270,9 +284,10 @@ def _all_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:
 
 
 class _UserBatch(NamedTuple):
-    """B users, and the catalogue columns of the items each of them had in training."""
+    """B users, the whole catalogue, and its columns that each of them had in training."""
 
     query: Query
+    items: Inputs
     positives: Bag
 
 
@@ -281,7 +296,8 @@ class CatalogueObjective:
 
     Column j of the catalogue is the item with index j + 1. A row of the batch is a user with
     all of their training items, so event columns cannot take part. A factored loss gets the
-    vectors whose products are the scores, and not the scores.
+    vectors whose products are the scores, and not the scores. Masking hides users, and items of
+    the whole catalogue, anew in every batch.
     """
 
     def __init__(
@@ -291,7 +307,7 @@ class CatalogueObjective:
         loss: nn.Module,
         *,
         batch_size: int,
-        masking: float = 0.0,
+        masking: Sequence[float] = (),
         device: torch.device | None = None,
     ) -> None:
         self._factors: FactoredScorer | None = None
@@ -309,11 +325,12 @@ class CatalogueObjective:
         self._model: Any = model
         self._loss = loss
         self._batch_size = batch_size
-        self._masking = masking
+        self._masking = _by_side(table, masking)
         self._device = device
         self._users = table.entities["user"].inputs
         catalogue = torch.nonzero(table.entities["item"].index).squeeze(1)
-        self._items = to_device(select(table.entities["item"].inputs, catalogue), device)
+        self._items = select(table.entities["item"].inputs, catalogue)
+        self._items_there = to_device(self._items, device)
         column = table.entities["item"].index.index_select(0, table.rows["item"]) - 1
         order = torch.argsort(table.rows["user"], stable=True)
         self._user_rows, counts = torch.unique_consecutive(
@@ -333,22 +350,23 @@ class CatalogueObjective:
         order = torch.randperm(len(self._user_rows), generator=rng)
         for chosen in order.split(self._batch_size):
             users = select(self._users, self._user_rows[chosen])
-            if self._masking:
-                is_masked = torch.rand(users.x_cat.shape, generator=rng) < self._masking
-                users = users._replace(x_cat=users.x_cat.masked_fill(is_masked, 0))
+            users = masked(users, self._masking.user, rng)
+            items = self._items_there
+            if any(self._masking.item):
+                items = to_device(masked(self._items, self._masking.item, rng), self._device)
             n = len(chosen)
             blank = Inputs(torch.zeros(n, 0, dtype=torch.int32), torch.zeros(n, 0))
             query = Query(to_device(users, self._device), to_device(blank, self._device))
             positives = select_bag(self._positives, chosen)
-            yield _UserBatch(query, bag_to_device(positives, self._device))
+            yield _UserBatch(query, items, bag_to_device(positives, self._device))
 
     def loss(self, batch: _UserBatch) -> Tensor:
         value: Tensor
         if self._factors is not None:
             query = self._factors.query_factors(batch.query)
-            factors = Factored(query, self._factors.item_factors(self._items))
+            factors = Factored(query, self._factors.item_factors(batch.items))
             value = self._loss(factors, batch.positives)
             return value
-        raw = self._model.score_items(batch.query, self._items)
+        raw = self._model.score_items(batch.query, batch.items)
         value = self._loss(raw.squeeze(2), batch.positives)
         return value

@@ -35,19 +35,28 @@ class CosineOptions(Options):
 
 
 class MeanOptions(Options):
-    """An unknown value stands at the average."""
+    """An unknown id stands at the average."""
 
     strength: float = Field(default=10.0, ge=0)
     """A row with n training events counts n / (n + strength) in the average."""
 
 
 class MaskedOptions(Options):
-    """An unknown value has a vector of its own, trained by hiding known values."""
+    """An unknown id has a vector of its own, trained by hiding ids."""
 
     shorthand: ClassVar[str | None] = "rate"
 
-    rate: float = Field(default=0.02, ge=0, lt=1)
-    """Share of values hidden in training, each column on its own."""
+    rate: _Share = 0.02
+    """Share of each entity's ids hidden in training; without entities, of every column's values."""
+    user: _Share | None = None
+    """Another share for users."""
+    item: _Share | None = None
+    """Another share for items."""
+
+    def rate_of(self, entity: str) -> float:
+        """The share of an entity's ids."""
+        own = {"user": self.user, "item": self.item}.get(entity)
+        return self.rate if own is None else own
 
 
 def _one_cycle(options: OneCycleOptions) -> Any:
@@ -97,8 +106,8 @@ UNKNOWN = (
     ),
     UnknownDefinition(
         name="masked",
-        example="{masked: 0.1}",
+        example="{masked: {rate: 0.02, item: 0.1}}",
         options=MaskedOptions,
-        summary="A vector trained by hiding a share of known values.",
+        summary="A vector trained by hiding a share of ids, so that attributes speak for the rest.",
     ),
 )

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from tabcf.data.batches import gather, shuffled_positions
+from tabcf.data.batches import gather, hidden, shuffled_positions
 from tabcf.losses import BPR, MAE, MSE, Huber
 from tabcf.nn import DotProduct, DotProductBias
 from tabcf.training.objectives import PointwiseObjective, SampledObjective
@@ -121,9 +121,8 @@ def _rated_blocks(
     def blocks(rng: Generator) -> Iterator[Block]:
         for positions in shuffled_positions(len(table), objective.batch_size, rng):
             ids = pairs.index_select(0, positions).view(torch.int32).view(-1, 2)
-            if objective.masking:
-                is_masked = torch.rand(ids.shape, generator=rng) < objective.masking
-                ids = torch.where(is_masked, starts, ids)
+            if any(objective.masking):
+                ids = torch.where(hidden(ids.shape, objective.masking, rng), starts, ids)
             yield Block(
                 ids,
                 target.index_select(0, positions),

@@ -121,7 +121,7 @@ RATED = {
     "mae": (DotProductBias, MAE(TARGET), {}, {}, None),
     "huber": (DotProductBias, Huber(TARGET, delta=0.3), {}, {}, None),
     "l2": (DotProductBias, MSE(TARGET), {}, {"l2": 0.05}, None),
-    "masked": (DotProductBias, MSE(TARGET), {}, {"masking": 0.1}, None),
+    "masked": (DotProductBias, MSE(TARGET), {}, {"masking": [0.1, 0.2]}, None),
     "clipped": (DotProductBias, MSE(TARGET), {}, {}, 0.05),
 }
 

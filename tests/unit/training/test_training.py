@@ -219,7 +219,9 @@ def test_batches_keep_rows_together(table: Table) -> None:
 
 def test_masking_hides_about_its_share_of_values(table: Table) -> None:
     rng = torch.Generator().manual_seed(0)
-    shown = torch.cat([b.inputs.x_cat for b in shuffled_batches(table, 50, rng, masking=0.5)])
+    shown = torch.cat(
+        [b.inputs.x_cat for b in shuffled_batches(table, 50, rng, masking=[0.5, 0.5])]
+    )
     plain = torch.cat([table.rows["user"], table.rows["item"]])
     share = (shown == 0).float().mean() - (plain == 0).float().mean() / 2
     assert 0.3 < share < 0.6

@@ -1,0 +1,250 @@
+"""New users and new items on MovieLens-100K: what attributes, and hiding ids, are worth to them.
+
+    python benchmarks/cold_start.py unknown    # what an unknown id stands on, model by model
+    python benchmarks/cold_start.py items      # lists of new items with and without attributes
+    python benchmarks/cold_start.py columns    # warm users and new items of one and the same run
+    python benchmarks/cold_start.py users      # ratings of new users with and without attributes
+
+Protocol: `split: {cold: ...}` holds out whole items or users, a fifth of them to validate and a
+fifth to test, seed 0. Whatever is chosen is chosen by the metric on validation rows; test rows are
+looked at once, with the setting chosen. Lists are of the whole catalogue less what a user had in
+training, or of the new items alone where it says so; with `positive: rating >= 4`. Differences are
+paired by user, with 95 % bootstrap intervals (10,000 resamples, seed 0).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import tabcf
+from tabcf.data.sources import read_source
+from tabcf.evaluation.compare import compare_users
+from tabcf.metrics import ndcg_at_k
+
+DATA = "builtin:movielens-100k"
+SEED = 0
+LIKES = {"implicit": {"positive": "rating >= 4"}}
+STARS = {"column": "rating"}
+OF_ITEMS = {"item.year": "number", "item.genres": {"set": {"separator": "|"}}}
+OF_USERS = {"user.gender": "category", "user.occupation": "category", "user.age": "number"}
+RATES = (0.02, 0.1, 0.3, 0.5)
+
+_RATED = {"epochs": 8, "batch_size": 2048, "learning_rate": 3e-2, "weight_decay": 0.1}
+_RANKED = {"epochs": 8, "batch_size": 2048, "learning_rate": 3e-2, "weight_decay": 0.1}
+_SOFTMAX = {"epochs": 30, "batch_size": 128, "learning_rate": 2e-2, "weight_decay": 0.3}
+MODELS: dict[str, dict[str, Any]] = {
+    "dot_product, mse": {
+        "target": STARS,
+        "model": {"dot_product": {"factors": 32, "y_range": [0.5, 5.5]}},
+        "loss": "mse",
+        "metrics": ["rmse"],
+        "train": _RATED,
+    },
+    "dot_product_bias, mse": {
+        "target": STARS,
+        "model": {"dot_product_bias": {"factors": 32, "y_range": [0.5, 5.5]}},
+        "loss": "mse",
+        "metrics": ["rmse"],
+        "train": _RATED,
+    },
+    "embedding_nn, mse": {
+        "target": STARS,
+        "model": {"embedding_nn": {"layers": [64], "y_range": [0.5, 5.5]}},
+        "loss": "mse",
+        "metrics": ["rmse"],
+        "train": {**_RATED, "learning_rate": 1e-2},
+    },
+    "collab_nn, mse": {
+        "target": STARS,
+        "model": {"collab_nn": {"n_hidden": 64, "y_range": [0.5, 5.5]}},
+        "loss": "mse",
+        "metrics": ["rmse"],
+        "train": {**_RATED, "learning_rate": 1e-2},
+    },
+    "dot_product, softmax": {
+        "target": LIKES,
+        "model": {"dot_product": {"factors": 128, "dropout": 0.5}},
+        "loss": "softmax",
+        "metrics": [{"ndcg": 10}],
+        "train": _SOFTMAX,
+    },
+    "dot_product_bias, bpr": {
+        "target": LIKES,
+        "model": {"dot_product_bias": {"factors": 32}},
+        "loss": "bpr",
+        "metrics": [{"ndcg": 10}],
+        "train": _RANKED,
+    },
+    "embedding_nn, sampled_softmax": {
+        "target": LIKES,
+        "model": {"embedding_nn": {"layers": [64]}},
+        "loss": "sampled_softmax",
+        "metrics": [{"ndcg": 10}],
+        "train": {**_RANKED, "learning_rate": 1e-2},
+    },
+}
+SPLITS: dict[str, Any] = {
+    "new items": {"cold": {"side": "item", "valid": 0.2, "test": 0.2}},
+    "new users": {"cold": {"side": "user", "valid": 0.2, "test": 0.2}},
+}
+
+
+def fitted(
+    name: str, split: Any, *, columns: dict[str, Any], unknown: Any = None, data: Any = None
+) -> tabcf.Run:
+    """A model of the list above, with columns and a policy for unknown ids."""
+    spec = {
+        "tabcf": 1,
+        "data": f"{DATA}/ratings",
+        "entities": {
+            "user": {"id": "user_id", "table": f"{DATA}/users"},
+            "item": {"id": "item_id", "table": f"{DATA}/items", "label": "title"},
+        },
+        "columns": columns,
+        "split": split,
+        "seed": SEED,
+        **MODELS[name],
+    }
+    if unknown is not None:
+        spec["unknown"] = unknown
+    return tabcf.fit(spec, data)
+
+
+def chosen(
+    name: str, split: Any, *, columns: dict[str, Any], side: str, data: Any = None
+) -> tuple[tabcf.Run, Any]:
+    """The run whose policy for ids of a side does best on validation rows."""
+    found = []
+    for unknown in ("mean", *({"masked": {"rate": 0.0, side: rate}} for rate in RATES)):
+        run = fitted(name, split, columns=columns, unknown=unknown, data=data)
+        (value,) = run.report.valid.values()
+        is_error = MODELS[name]["metrics"] == ["rmse"]
+        found.append((-value if is_error else value, run, unknown))
+    best = max(found, key=lambda entry: entry[0])
+    return best[1], best[2]
+
+
+def compare_unknown() -> None:
+    """Validation metrics by what an unknown id stands on, with attributes of both sides."""
+    policies: dict[str, Any] = {"mean": "mean"}
+    policies |= {f"masked {rate:g}": {"masked": rate} for rate in RATES[:3]}
+    rows = []
+    for name in MODELS:
+        for split in ("new items", "new users"):
+            options = SPLITS[split]
+            columns = {} if name.startswith("collab_nn") else {**OF_USERS, **OF_ITEMS}
+            row: dict[str, Any] = {"model": name, "validation rows": split}
+            for policy, unknown in policies.items():
+                run = fitted(name, options, columns=columns, unknown=unknown)
+                (row[policy],) = run.report.valid.values()
+            rows.append(row)
+            print(pd.DataFrame(rows[-1:]).to_string(index=False, float_format="%.4f"), flush=True)
+    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".4f"))
+
+
+def among(run: tabcf.Run, items: np.ndarray, held: pd.DataFrame, k: int = 10) -> float:
+    """NDCG@k of lists of some items alone, over the users who like any of them in held rows."""
+    liked = held[(held["rating"] >= 4) & held["item_id"].isin(items)]
+    users = liked["user_id"].unique().tolist()
+    lists = run.recommend(users, k=k, candidates=items.tolist())
+    pairs = set(zip(liked["user_id"], liked["item_id"], strict=True))
+    is_hit = [
+        (user, item) in pairs for user, item in zip(lists["user_id"], lists["item_id"], strict=True)
+    ]
+    hits = torch.zeros(len(users), k, dtype=torch.bool)
+    place = {user: number for number, user in enumerate(users)}
+    at = torch.tensor(lists["user_id"].map(place).to_numpy())
+    hits[at, torch.tensor(lists["rank"].to_numpy() - 1)] = torch.tensor(is_hit)
+    counts = liked["user_id"].value_counts()
+    return float(ndcg_at_k(hits, torch.tensor([int(counts[user]) for user in users])).mean())
+
+
+def lists_of_new_items() -> None:
+    """NDCG@10 of new items with attributes and without."""
+    ratings = read_source(f"{DATA}/ratings").frame
+    for name in ("dot_product, softmax", "dot_product_bias, bpr"):
+        for label, columns in (("without attributes", {}), ("with attributes", OF_ITEMS)):
+            run, unknown = chosen(name, SPLITS["new items"], columns=columns, side="item")
+            assert run.users is not None
+            known = set(run.trained.events.source.frame["item_id"])
+            held = ratings[~ratings["item_id"].isin(known)]
+            items = held_items(run, ratings)
+            print(
+                f"{name}, {label} ({unknown}): NDCG@10 of the whole catalogue "
+                f"{run.report.test['ndcg@10']:.4f}, among the {len(items)} new items that test "
+                f"{among(run, items, held):.4f}; {run.report.n_rows['test']:,} rows, "
+                f"{int((run.users['n_relevant'] > 0).sum())} users",
+                flush=True,
+            )
+
+
+def held_items(run: tabcf.Run, ratings: pd.DataFrame) -> np.ndarray:
+    """The items of the test part of a cold split."""
+    from tabcf.data.parts import TEST
+    from tabcf.run.prepare import load_events
+
+    events = load_events(run.spec, run.registry)
+    return np.unique(events.rows(TEST).frame["item_id"].to_numpy())
+
+
+def one_run_for_all() -> None:
+    """The same test users' warm rows and rows of new items, with attributes and without."""
+    ratings = read_source(f"{DATA}/ratings").frame
+    rng = np.random.default_rng(SEED)
+    items = rng.permutation(ratings["item_id"].unique())
+    fifth = len(items) // 5
+    part = np.array(["train"] * len(ratings), dtype=object)
+    drawn = rng.random(len(ratings))
+    part[drawn < 0.2] = "valid"
+    part[drawn < 0.1] = "test"
+    part[ratings["item_id"].isin(items[fifth : 2 * fifth])] = "valid"
+    is_new = ratings["item_id"].isin(items[:fifth]).to_numpy()
+    part[is_new] = "test"
+    data = ratings.assign(part=part)
+    for name in ("dot_product, softmax", "dot_product_bias, mse"):
+        metric = next(iter(MODELS[name]["metrics"]))
+        metric = "rmse" if metric == "rmse" else "ndcg@10"
+        without, _ = chosen(name, {"labels": "part"}, columns={}, side="item", data=data)
+        run, unknown = chosen(name, {"labels": "part"}, columns=OF_ITEMS, side="item", data=data)
+        for who, rows in (("warm rows", ~is_new), ("new items", is_new)):
+            test = data[(part == "test") & rows]
+            found = compare_users(without.evaluate_users(test), run.evaluate_users(test), [metric])
+            print(f"{name} ({unknown}), {who}, {len(test):,} rows", found.to_string(), sep="\n")
+
+
+def ratings_of_new_users() -> None:
+    """RMSE of users of whom no rating is known, with attributes, without, and of item means."""
+    name = "dot_product_bias, mse"
+    without, _ = chosen(name, SPLITS["new users"], columns={}, side="user")
+    runs = {"without attributes": without}
+    for label, columns in (
+        ("attributes of users", OF_USERS),
+        ("attributes of users and items", {**OF_USERS, **OF_ITEMS}),
+    ):
+        runs[label], unknown = chosen(name, SPLITS["new users"], columns=columns, side="user")
+        print(label, unknown)
+    baseline = without.report.baselines["user + item biases"]["rmse"]
+    print(f"user + item biases: RMSE {baseline:.4f}")
+    assert without.users is not None
+    for label, run in runs.items():
+        assert run.users is not None
+        print(f"{label}: RMSE {run.report.test['rmse']:.4f}")
+        if run is not without:
+            print(compare_users(without.users, run.users, ["rmse"]).to_string())
+
+
+if __name__ == "__main__":
+    sections = {
+        "unknown": compare_unknown,
+        "items": lists_of_new_items,
+        "columns": one_run_for_all,
+        "users": ratings_of_new_users,
+    }
+    for section in sys.argv[1:] or sections:
+        print(f"## {section}", flush=True)
+        sections[section]()
