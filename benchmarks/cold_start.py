@@ -91,6 +91,7 @@ MODELS: dict[str, dict[str, Any]] = {
 SPLITS: dict[str, Any] = {
     "new items": {"cold": {"side": "item", "valid": 0.2, "test": 0.2}},
     "new users": {"cold": {"side": "user", "valid": 0.2, "test": 0.2}},
+    "warm": {"random": {"valid": 0.2, "test": 0.2}},
 }
 
 
@@ -135,8 +136,7 @@ def compare_unknown() -> None:
     policies |= {f"masked {rate:g}": {"masked": rate} for rate in RATES[:3]}
     rows = []
     for name in MODELS:
-        for split in ("new items", "new users"):
-            options = SPLITS[split]
+        for split, options in SPLITS.items():
             columns = {} if name.startswith("collab_nn") else {**OF_USERS, **OF_ITEMS}
             row: dict[str, Any] = {"model": name, "validation rows": split}
             for policy, unknown in policies.items():

@@ -15,6 +15,7 @@ from tabcf.errors import TabcfError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.run.prepare import Events, first_stage_of
 from tabcf.run.results import FitReport
+from tabcf.run.unknown import default_policy
 from tabcf.spec.components import kind_at
 from tabcf.spec.defaults import DEFAULT_LOSS, default_metrics, default_split
 from tabcf.spec.marks import KeyPath
@@ -124,7 +125,10 @@ def parameters(spec: Spec, registry: Registry, events: Events) -> dict[str, Any]
     }
     if model.solve is None:
         given["loss"] = spec.loss or Component.model_validate(DEFAULT_LOSS[kind])
-        given["unknown"] = spec.unknown or Component.model_validate(model.unknown)
+        has_attributes = any(p.is_input and p.table in ("user", "item") for p in events.plans)
+        given["unknown"] = spec.unknown or default_policy(
+            spec, registry, has_attributes=has_attributes
+        )
         if registry.resolve("loss", given["loss"]).definition.form == "sampled":
             given["negatives"] = spec.negatives or Component.model_validate("uniform")
     if spec.retrieve is None:

@@ -17,7 +17,7 @@ from tabcf.plugin.registry import Registry
 from tabcf.run.builtins.schedules import MaskedOptions, MeanOptions
 from tabcf.spec.records import Component, Spec
 
-__all__ = ["UnknownPolicy", "unknown_policy", "write_mean_rows"]
+__all__ = ["UnknownPolicy", "default_policy", "unknown_policy", "write_mean_rows"]
 
 
 # Strength of the mean where the spec says nothing of it, as for attributes beside masked ids.
@@ -52,7 +52,8 @@ def unknown_policy(spec: Spec, registry: Registry, layout: Layout) -> UnknownPol
     table, values of all columns are masked.
     """
     definition, options, *_ = registry.resolve(
-        "unknown", spec.unknown or default_policy(spec, registry, layout)
+        "unknown",
+        spec.unknown or default_policy(spec, registry, has_attributes=_has_attributes(layout)),
     )
     n = len(layout.categorical)
     if isinstance(options, MeanOptions):
@@ -68,9 +69,24 @@ def unknown_policy(spec: Spec, registry: Registry, layout: Layout) -> UnknownPol
     )
 
 
-def default_policy(spec: Spec, registry: Registry, layout: Layout) -> Component:
-    """What the model does with unknown ids unless the spec says otherwise."""
-    return Component.model_validate(registry.get("model", spec.model.name).unknown)
+def default_policy(spec: Spec, registry: Registry, *, has_attributes: bool) -> Component:
+    """What the model does with unknown ids unless the spec says otherwise.
+
+    A model whose default is `mean` masks ids where users or items have attributes: without it these
+    say little, since ids that are always there leave them nothing to explain.
+    """
+    default = registry.get("model", spec.model.name).unknown
+    if default == "mean" and has_attributes:
+        default = "masked"
+    return Component.model_validate(default)
+
+
+def _has_attributes(layout: Layout) -> bool:
+    """Whether anything but their ids is known of users or items."""
+    sides = {column.side for column in layout.categorical if column.entity is None}
+    sides |= {column.side for column in layout.continuous}
+    sides |= {column.side for column in layout.sets}
+    return bool(sides & {"user", "item"})
 
 
 @torch.no_grad()

@@ -175,3 +175,10 @@ def test_values_of_a_plain_table_are_hidden_in_all_columns(tmp_path: Path) -> No
     policy = unknown_policy(read_spec(spec, registry).spec, registry, layout)
     assert policy.rates == (0.25, 0.25)
     assert policy.mean_columns == ()
+
+
+def test_attributes_make_masking_the_default_of_dot_products(tables: dict[str, Any]) -> None:
+    assert _objective(_spec(tables, "softmax"))[1].rates == (0.02, 0.0, 0.02, 0.0)
+    spec = _spec(tables, "softmax", columns={})
+    spec["entities"] = {name: {"id": f"{name}_id"} for name in ("user", "item")}
+    assert _objective(spec)[1].rates == ()
