@@ -22,9 +22,16 @@ import pandas as pd
 import torch
 
 import tabcf
+from tabcf.contracts.definitions import FitProblem
+from tabcf.data.parts import TEST, TRAIN
 from tabcf.data.sources import read_source
 from tabcf.evaluation.compare import compare_users
+from tabcf.evaluation.users import user_metrics
+from tabcf.losses import MSE
 from tabcf.metrics import ndcg_at_k
+from tabcf.recommend.trained import Trained
+from tabcf.run.prepare import encode_rows, encode_split, load_events
+from tabcf.training.closed_form import BiasModel
 
 DATA = "builtin:movielens-100k"
 SEED = 0
@@ -144,7 +151,7 @@ def compare_unknown() -> None:
                 (row[policy],) = run.report.valid.values()
             rows.append(row)
             print(pd.DataFrame(rows[-1:]).to_string(index=False, float_format="%.4f"), flush=True)
-    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".4f"))
+    print(pd.DataFrame(rows).to_string(index=False, float_format="%.4f"))
 
 
 def among(run: tabcf.Run, items: np.ndarray, held: pd.DataFrame, k: int = 10) -> float:
@@ -166,28 +173,23 @@ def among(run: tabcf.Run, items: np.ndarray, held: pd.DataFrame, k: int = 10) ->
 
 def lists_of_new_items() -> None:
     """NDCG@10 of new items with attributes and without."""
+    name = "dot_product, softmax"
     ratings = read_source(f"{DATA}/ratings").frame
-    for name in ("dot_product, softmax", "dot_product_bias, bpr"):
-        for label, columns in (("without attributes", {}), ("with attributes", OF_ITEMS)):
-            run, unknown = chosen(name, SPLITS["new items"], columns=columns, side="item")
-            assert run.users is not None
-            known = set(run.trained.events.source.frame["item_id"])
-            held = ratings[~ratings["item_id"].isin(known)]
-            items = held_items(run, ratings)
-            print(
-                f"{name}, {label} ({unknown}): NDCG@10 of the whole catalogue "
-                f"{run.report.test['ndcg@10']:.4f}, among the {len(items)} new items that test "
-                f"{among(run, items, held):.4f}; {run.report.n_rows['test']:,} rows, "
-                f"{int((run.users['n_relevant'] > 0).sum())} users",
-                flush=True,
-            )
+    for label, columns in (("without attributes", {}), ("with attributes", OF_ITEMS)):
+        run, unknown = chosen(name, SPLITS["new items"], columns=columns, side="item")
+        assert run.users is not None
+        items = held_items(run)
+        print(
+            f"{name}, {label} ({unknown}): NDCG@10 of the whole catalogue "
+            f"{run.report.test['ndcg@10']:.4f}, among the {len(items)} new items that test "
+            f"{among(run, items, ratings):.4f}; {run.report.n_rows['test']:,} rows, "
+            f"{int((run.users['n_relevant'] > 0).sum())} users",
+            flush=True,
+        )
 
 
-def held_items(run: tabcf.Run, ratings: pd.DataFrame) -> np.ndarray:
+def held_items(run: tabcf.Run) -> np.ndarray:
     """The items of the test part of a cold split."""
-    from tabcf.data.parts import TEST
-    from tabcf.run.prepare import load_events
-
     events = load_events(run.spec, run.registry)
     return np.unique(events.rows(TEST).frame["item_id"].to_numpy())
 
@@ -211,7 +213,8 @@ def one_run_for_all() -> None:
         metric = "rmse" if metric == "rmse" else "ndcg@10"
         without, _ = chosen(name, {"labels": "part"}, columns={}, side="item", data=data)
         run, unknown = chosen(name, {"labels": "part"}, columns=OF_ITEMS, side="item", data=data)
-        for who, rows in (("warm rows", ~is_new), ("new items", is_new)):
+        everything = np.ones(len(data), dtype=bool)
+        for who, rows in (("all rows", everything), ("warm rows", ~is_new), ("new items", is_new)):
             test = data[(part == "test") & rows]
             found = compare_users(without.evaluate_users(test), run.evaluate_users(test), [metric])
             print(f"{name} ({unknown}), {who}, {len(test):,} rows", found.to_string(), sep="\n")
@@ -228,14 +231,31 @@ def ratings_of_new_users() -> None:
     ):
         runs[label], unknown = chosen(name, SPLITS["new users"], columns=columns, side="user")
         print(label, unknown)
-    baseline = without.report.baselines["user + item biases"]["rmse"]
-    print(f"user + item biases: RMSE {baseline:.4f}")
+    biases = users_of_biases(without)
+    print(f"user + item biases: RMSE {without.report.baselines['user + item biases']['rmse']:.4f}")
     assert without.users is not None
     for label, run in runs.items():
         assert run.users is not None
         print(f"{label}: RMSE {run.report.test['rmse']:.4f}")
-        if run is not without:
-            print(compare_users(without.users, run.users, ["rmse"]).to_string())
+        for other, users in (("user + item biases", biases), ("without attributes", without.users)):
+            if run.users is not users:
+                found = compare_users(users, run.users, ["rmse"])
+                print(f"less {other}:", found.to_string(), sep="\n")
+
+
+def users_of_biases(run: tabcf.Run) -> pd.DataFrame:
+    """Test errors of each user of the baseline of user and item biases, on the run's split."""
+    events = load_events(run.spec, run.registry)
+    encoded = encode_split(run.spec, run.registry, events, TRAIN)
+    model = BiasModel(encoded.encoder.layout)
+    with torch.no_grad():
+        model.solve(FitProblem(encoded.train, encoded.encoder.layout, encoded.target))
+    model.eval()
+    loss = MSE(encoded.target)
+    trained = Trained(encoded.encoder, model, loss, encoded.target, encoded.past, SEED)
+    table = encode_rows(encoded.encoder, encoded.target, events.learnable(TEST))
+    is_counted = np.ones(len(table), dtype=bool)
+    return user_metrics(trained, events.rows(TEST), is_counted, table, (), None)
 
 
 if __name__ == "__main__":
