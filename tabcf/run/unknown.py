@@ -48,8 +48,8 @@ class UnknownPolicy:
 def unknown_policy(spec: Spec, registry: Registry, layout: Layout) -> UnknownPolicy:
     """The spec's policy for a model's columns, or the model's default.
 
-    Masking is of ids alone, and other columns' unknown values are means; without ids, as in a plain
-    table, values of all columns are masked.
+    Masking is of ids alone; unknown values of other columns, and of ids that a rate of 0 leaves
+    alone, are means. Without ids, as in a plain table, values of all columns are masked.
     """
     definition, options, *_ = registry.resolve(
         "unknown",
@@ -63,10 +63,8 @@ def unknown_policy(spec: Spec, registry: Registry, layout: Layout) -> UnknownPol
     entities = [column.entity for column in layout.categorical]
     if not any(entities):
         return UnknownPolicy((options.rate,) * n)
-    return UnknownPolicy(
-        tuple(0.0 if entity is None else options.rate_of(entity) for entity in entities),
-        tuple(column for column, entity in enumerate(entities) if entity is None),
-    )
+    rates = tuple(0.0 if entity is None else options.rate_of(entity) for entity in entities)
+    return UnknownPolicy(rates, tuple(column for column, rate in enumerate(rates) if not rate))
 
 
 def default_policy(spec: Spec, registry: Registry, *, has_attributes: bool) -> Component:

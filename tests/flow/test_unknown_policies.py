@@ -104,6 +104,7 @@ def test_ids_alone_are_hidden_in_every_form_of_loss(tables: dict[str, Any], form
     spec = _spec(tables, form, unknown={"masked": {"rate": 0.2, "item": 0.5}})
     objective, policy = _objective(spec)
     assert policy.rates == (0.2, 0.0, 0.5, 0.0)
+    assert policy.mean_columns == (1, 3)
     rng = torch.Generator().manual_seed(0)
     batches = [batch for _ in range(20) for batch in objective.epoch(rng)]
     users = torch.cat([_sides(batch)[0].x_cat for batch in batches])
@@ -182,3 +183,6 @@ def test_attributes_make_masking_the_default_of_dot_products(tables: dict[str, A
     spec = _spec(tables, "softmax", columns={})
     spec["entities"] = {name: {"id": f"{name}_id"} for name in ("user", "item")}
     assert _objective(spec)[1].rates == ()
+    assert _objective(spec)[1].mean_columns == (0, 1)
+    one_side = _spec(tables, "softmax", unknown={"masked": {"rate": 0.1, "user": 0}})
+    assert _objective(one_side)[1].mean_columns == (0, 1, 3)
