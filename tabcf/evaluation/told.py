@@ -19,7 +19,11 @@ __all__ = ["before_and_after", "metrics_of_newcomers", "told_metrics"]
 
 
 def told_metrics(
-    trained: Trained, fold: FoldIn | FoldInDraws | None, given: Given, held: Source, metrics: Sequence[Metric]
+    trained: Trained,
+    fold: FoldIn | FoldInDraws | None,
+    given: Given,
+    held: Source,
+    metrics: Sequence[Metric],
 ) -> dict[str, float]:
     """Metrics of newcomers' held events after what is given of them is folded in.
 

@@ -441,7 +441,7 @@ def test_new_items_by_attributes_alone_are_candidates_of_known_users(tmp_path: P
     lists = run.recommend(users, k=5)
     assert (lists.groupby("user_id").size() == 5).all()
     assert ((lists["user_id"] + lists["item_id"]) % 2 == 1).mean() > 0.9
-    assert set(lists["basis"]) == {"attributes"}
+    assert set(lists["basis"]) == {"cold: attributes"}
 
 
 @pytest.mark.parametrize("kind", ["binary", "classes", "two numbers"])
