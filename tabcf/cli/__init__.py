@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "Fit two recommenders on MovieLens and show what they learnt.",
     "evaluate": "Measure a run on given rows.",
     "explain-spec": "Show every value of a spec and where it comes from.",
+    "extend": "Add new users, items and categories to a run.",
     "fit": "Train what a spec declares.",
     "index": "Build an approximate index of a run's items.",
     "init": "Write a first spec for a data file.",
@@ -37,9 +38,12 @@ COMMANDS = {
     "predict": "Predict given rows.",
     "recommend": "List items for users.",
     "report": "Write one HTML page on a run.",
+    "rollback": "Answer with an earlier version of a run.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "similar": "List the nearest items or users.",
     "simulate": "Simulate what recommending does to users over time.",
+    "update": "Go on training a run with new events.",
+    "versions": "List the versions of a run.",
 }
 
 

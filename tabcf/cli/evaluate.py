@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tabcf.cli.growth import show_growth
 from tabcf.cli.session import load_run
 from tabcf.cli.show import formats
 
@@ -36,6 +37,10 @@ def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: 
             show_measured({label: found}, {label: found.groups}, style)
         if any(metric.definition.is_ranking for metric in loaded.metrics):
             _state_users(*loaded.count_users(source))
+        return
+    if loaded.growth is not None:
+        # Test rows were kept from the fit; what it learnt since was measured as it came.
+        show_growth(loaded.growth, style)
         return
     show_measured(
         {

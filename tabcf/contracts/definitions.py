@@ -186,7 +186,8 @@ class ColumnDefinition(Definition):
     A column made from training events, such as a count, has to leave a training row's own event
     out. With `leaves_out_own`, `apply` is called for training rows on their own, with
     `tables.is_training` set. A set does so by `own(tables, options, state)`: a text for each
-    event, the value that is left out of its set.
+    event, the value that is left out of its set. With `follows_events` it is fitted anew when a
+    run learns from further events; other columns keep what they learnt, since models rest on it.
     """
 
     output: ColumnOutput
@@ -195,6 +196,7 @@ class ColumnDefinition(Definition):
     fit: Callable[[Tables, Any], Any] | None = None
     own: Callable[[Tables, Any, Any], pd.Series[Any]] | None = None
     leaves_out_own: bool = False
+    follows_events: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,11 +36,15 @@ class ContinuousColumn:
 
 @dataclass(frozen=True, slots=True)
 class SetColumn:
-    """A column of sets of indices in `range(cardinality)`; index 0 is the unknown value."""
+    """A column of sets of indices in `range(cardinality)`; index 0 is the unknown value.
+
+    `n_fitted` is as in `CategoricalColumn`.
+    """
 
     name: str
     side: Side
     cardinality: int
+    n_fitted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,14 @@ class Layout:
     def item(self) -> int | None:
         """Position of the item ids in `x_cat`, if there are items."""
         return self._position("item")
+
+    @property
+    def cardinalities(self) -> dict[str, int]:
+        """The number of values of each categorical and set column, the unknown one included."""
+        return {
+            **{column.name: column.cardinality for column in self.categorical},
+            **{column.name: column.cardinality for column in self.sets},
+        }
 
     @property
     def has_event_columns(self) -> bool:

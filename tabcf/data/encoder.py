@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,21 +46,35 @@ _ROLES = ("user", "item")
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """A planned column with what it learnt; one that the model does not receive is not encoded."""
+    """A planned column with what it learnt; one that the model does not receive is not encoded.
+
+    `known` says how many embedding rows each entity had then, where there are more by now.
+    """
 
     plan: ColumnPlan
     state: Any
     encoding: Encoding | None
+    known: Mapping[str, int] = field(default_factory=dict)
 
 
 class Encoder:
     """Frozen vocabularies, numbers' scales and entity tables.
 
     Columns are ordered user, item, event, then further entities, which are on the event's side.
+    `n_fitted` has the cardinalities that the model was first fitted with, of columns that have
+    grown.
     """
 
-    def __init__(self, columns: Sequence[_Fitted], entities: Mapping[str, Entity]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[_Fitted],
+        entities: Mapping[str, Entity],
+        *,
+        n_fitted: Mapping[str, int] | None = None,
+    ) -> None:
         self._columns = tuple(columns)
+        self._n_fitted = dict(n_fitted or {})
+        self._known = {fitted.plan.key: fitted.known for fitted in columns if fitted.known}
         self._plans = {fitted.plan.key: fitted.plan for fitted in columns}
         self._states = {fitted.plan.key: fitted.state for fitted in columns}
         roles_first = sorted(entities, key=lambda name: name not in _ROLES)
@@ -138,12 +152,12 @@ class Encoder:
             rows[name] = self._rows_among(name, source, events)
         frames = self._frames(events.frame, rows, requests=standing, is_training=is_training)
         if standing:
-            entity_columns = Maker(frames, self._plans, self._states)
+            entity_columns = self._maker(frames)
             tables = dict(tables)
             for name, source in (requests or {}).items():
                 with_blank = Source(standing[name][0], source.name, is_text=source.is_text)
                 tables[name] = self._entity_table(name, entity_columns, with_blank)
-        maker = Maker(frames, self._plans, self._states, entity_columns=entity_columns)
+        maker = self._maker(frames, entity_columns=entity_columns)
         return Table(
             rows={name: torch.from_numpy(row) for name, row in rows.items()},
             events=self._inputs(EVENT, maker, events, leading=None),
@@ -167,7 +181,7 @@ class Encoder:
         """
         frame, index = self._request(name, source)
         frames = Frames(pd.DataFrame(), {name: frame}, {}, {name: index}, self._ids)
-        maker = Maker(frames, self._plans, self._states)
+        maker = self._maker(frames)
         with_blank = Source(frame, source.name, is_text=source.is_text)
         return self._entity_table(name, maker, with_blank)
 
@@ -255,13 +269,9 @@ class Encoder:
         given = {
             own[name].key: pd.Series([value] * n) for name, value in context.items() if name in own
         }
-        maker = Maker(
+        maker = self._maker(
             frames,
-            self._plans,
-            self._states,
-            entity_columns=Maker(frames, self._plans, self._states)
-            if requests
-            else self._entity_columns,
+            entity_columns=self._maker(frames) if requests else self._entity_columns,
             given=given,
         )
         inputs = self._inputs(EVENT, maker, source, leading=None)
@@ -280,7 +290,10 @@ class Encoder:
             encoding = None if fitted.encoding is None else fitted.encoding.to_json()
             table = fitted.plan.table
             columns[fitted.plan.key] = {"table": table, "state": state, "encoding": encoding}
-        return {"columns": columns}, arrays
+            if fitted.known:
+                columns[fitted.plan.key]["known"] = dict(fitted.known)
+        grown = {"n_fitted": self._n_fitted} if self._n_fitted else {}
+        return {"columns": columns, **grown}, arrays
 
     @classmethod
     def from_json(
@@ -295,8 +308,87 @@ class Encoder:
         for plan in plans:
             saved = state["columns"][plan.key]
             encoding = saved["encoding"] and encoding_from_json(saved["encoding"])
-            columns.append(_Fitted(plan, joined(saved["state"], arrays), encoding))
-        return cls(columns, entities)
+            state_of = joined(saved["state"], arrays)
+            columns.append(_Fitted(plan, state_of, encoding, saved.get("known", {})))
+        return cls(columns, entities, n_fitted=state.get("n_fitted"))
+
+    def grown(
+        self, entities: Mapping[str, Entity], events: Source, *, refit: Source | None = None
+    ) -> Encoder:
+        """The same with further entities and categories behind those that it has.
+
+        All that it knows keeps its index, and numbers their scales.
+
+        Args:
+            entities: The entities with further ones, as `grown_entity` gives them.
+            events: Events that may bring new categories.
+            refit: All training events, where columns that follow them are to be fitted anew;
+                otherwise such columns know nothing of entities that come now.
+
+        Raises:
+            DataError: A column is missing, or its values are of another type than in training.
+        """
+        events.require([*self._ids.values(), *self.event_sources])
+        before = {name: int(e.index.max(initial=0)) + 1 for name, e in self.entities.items()}
+        states = dict(self._states)
+        frames = None if refit is None else training_frames(refit, entities)
+        if frames is not None:
+            maker = Maker(frames, self._plans, states)
+            for plan in in_order(self._plans.values()):
+                if plan.definition.fit is not None and plan.definition.follows_events:
+                    tables = maker.tables(plan)
+                    with plugin_errors(plan):
+                        states[plan.key] = plan.definition.fit(tables, plan.options)
+        columns = []
+        for old in self._columns:
+            definition, known = old.plan.definition, old.known
+            if frames is not None and definition.follows_events:
+                known = {}
+            elif definition.fit is not None:
+                known = {**before, **known}
+            columns.append(replace(old, state=states.get(old.plan.key), known=known))
+        n_fitted = self.layout.cardinalities | self._n_fitted
+        # It knows the entities already, and makes the values that its vocabularies are to know.
+        interim = Encoder(columns, entities)
+        rows = interim.encode_ids(events)
+        of_events = interim._maker(
+            interim._frames(events.frame, rows), entity_columns=interim._entity_columns
+        )
+        grown = []
+        for column in columns:
+            plan, source = column.plan, events
+            if column.encoding is None:
+                grown.append(column)
+                continue
+            if plan.table == EVENT:
+                series = of_events.make(plan)
+            else:
+                source = entities[plan.table].with_blank_row()
+                trained = entities[plan.table].row_of_index
+                series = interim._entity_columns.make(plan).iloc[trained].reset_index(drop=True)
+            grown.append(replace(column, encoding=column.encoding.grown(series, source)))
+        return Encoder(grown, entities, n_fitted=n_fitted)
+
+    def unknown_values(self, events: Source) -> dict[str, float]:
+        """Share of events whose id, category or value of a set is unknown, by column.
+
+        Those with a set count where any of its values is; missing values are not unknown.
+        """
+        rows = self.encode_ids(events)
+        maker = self._maker(self._frames(events.frame, rows), entity_columns=self._entity_columns)
+        shares = {}
+        for name, entity in self.entities.items():
+            is_there = events.frame[entity.plan.id].notna().to_numpy()
+            shares[name] = float(np.mean(is_there & (entity.index[rows[name]] == 0)))
+        for plan, encoding in self.columns:
+            if isinstance(encoding, NumberEncoding):
+                continue
+            source = events if plan.table == EVENT else self.entities[plan.table].with_blank_row()
+            is_unknown = encoding.unknown(maker.make(plan), source)
+            if plan.table != EVENT:
+                is_unknown = is_unknown[rows[plan.table]]
+            shares[plan.key] = float(is_unknown.mean())
+        return shares
 
     @cached_property
     def _training_columns(self) -> Maker:
@@ -317,7 +409,23 @@ class Encoder:
 
     def _entity_maker(self, *, is_training: bool) -> Maker:
         frames = self._frames(pd.DataFrame(), {}, is_training=is_training)
-        return Maker(frames, self._plans, self._states)
+        return self._maker(frames)
+
+    def _maker(
+        self,
+        frames: Frames,
+        *,
+        entity_columns: Maker | None = None,
+        given: Mapping[str, pd.Series[Any]] | None = None,
+    ) -> Maker:
+        return Maker(
+            frames,
+            self._plans,
+            self._states,
+            entity_columns=entity_columns,
+            given=given,
+            known=self._known,
+        )
 
     def _frames(
         self,
@@ -407,19 +515,22 @@ class Encoder:
             if table != EVENT:
                 entity = self.entities[table]
                 n = int(entity.index.max(initial=0)) + 1
-                categorical.append(CategoricalColumn(table, side, n, entity=table))
+                first = self._n_fitted.get(table)
+                categorical.append(CategoricalColumn(table, side, n, entity=table, n_fitted=first))
             for fitted in self._columns:
                 name, encoding = fitted.plan.key, fitted.encoding
                 if fitted.plan.table != table or encoding is None:
                     continue
+                first = self._n_fitted.get(name)
                 if isinstance(encoding, CategoryEncoding):
-                    categorical.append(CategoricalColumn(name, side, len(encoding.vocabulary)))
+                    n = len(encoding.vocabulary)
+                    categorical.append(CategoricalColumn(name, side, n, n_fitted=first))
                 elif isinstance(encoding, NumberEncoding):
                     continuous.append(ContinuousColumn(name, side))
                     if encoding.has_indicator:
                         continuous.append(ContinuousColumn(f"{name} is missing", side))
                 else:
-                    bags.append(SetColumn(name, side, len(encoding.vocabulary)))
+                    bags.append(SetColumn(name, side, len(encoding.vocabulary), first))
         return Layout(tuple(categorical), tuple(continuous), tuple(bags))
 
     def _table_order(self) -> list[str]:

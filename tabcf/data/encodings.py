@@ -11,7 +11,7 @@ import torch
 
 from tabcf.contracts.inputs import Bag
 from tabcf.data.sources import Source
-from tabcf.data.values import category_values, numbers, sets
+from tabcf.data.values import CategoryValues, category_values, numbers, read_as, sets
 from tabcf.data.vocabulary import Vocabulary
 
 __all__ = ["CategoryEncoding", "Encoding", "NumberEncoding", "SetEncoding", "encoding_from_json"]
@@ -30,6 +30,16 @@ class CategoryEncoding:
     def encode(self, series: pd.Series[Any], source: Source) -> np.ndarray:
         """`(N,)` int32."""
         return self.vocabulary.encode(category_values(series, source, kind=self.vocabulary.kind))
+
+    def grown(self, series: pd.Series[Any], source: Source) -> CategoryEncoding:
+        """The same with the values of further rows behind its own."""
+        return CategoryEncoding(
+            self.vocabulary.grown(read_as(series, source, kind=self.vocabulary.kind))
+        )
+
+    def unknown(self, series: pd.Series[Any], source: Source) -> np.ndarray:
+        """`(N,)` booleans: a value is there, and is none of the vocabulary's."""
+        return np.asarray(series.notna().to_numpy() & (self.encode(series, source) == 0))
 
     def to_json(self) -> dict[str, Any]:
         return {"category": self.vocabulary.to_json()}
@@ -76,6 +86,11 @@ class NumberEncoding:
             return np.stack([scaled, is_missing.astype(np.float32)], axis=1)
         return scaled[:, None]
 
+    def grown(self, series: pd.Series[Any], source: Source) -> NumberEncoding:
+        """The same: a model rests on its scale."""
+        numbers(series, source)
+        return self
+
     def to_json(self) -> dict[str, Any]:
         return {
             "number": {
@@ -109,6 +124,19 @@ class SetEncoding:
             torch.from_numpy(index[is_known]),
             torch.from_numpy(known_before[offsets[:-1]].astype(np.int64)),
         )
+
+    def grown(self, series: pd.Series[Any], source: Source) -> SetEncoding:
+        """The same with the values of further rows behind its own."""
+        values, _ = sets(series, separator=self.separator)
+        found = np.array(values, dtype=object)
+        known = CategoryValues(found, np.zeros(len(found), dtype=bool), "str")
+        return SetEncoding(self.vocabulary.grown(known), self.separator)
+
+    def unknown(self, series: pd.Series[Any], source: Source) -> np.ndarray:
+        """`(N,)` booleans: one of the values is none of the vocabulary's."""
+        values, offsets = sets(series, separator=self.separator)
+        before = np.concatenate([[0], np.cumsum(self.vocabulary.index_of(values) == 0)])
+        return np.asarray(before[offsets[1:]] > before[offsets[:-1]])
 
     def to_json(self) -> dict[str, Any]:
         return {"set": {"vocabulary": self.vocabulary.to_json(), "separator": self.separator}}

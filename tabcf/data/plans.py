@@ -99,6 +99,8 @@ class Maker:
         states: What they learnt, by key; may grow while columns are fitted.
         entity_columns: Makes the entities' columns where `frames` are events.
         given: Values of columns that are not made, by key.
+        known: By a column's key how many embedding rows each entity had when the column was
+            fitted; entities that came later are unknown to it.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class Maker:
         *,
         entity_columns: Maker | None = None,
         given: Mapping[str, pd.Series[Any]] | None = None,
+        known: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self.frames = frames
         self._plans = plans
         self._states = states
         self._entity_columns = entity_columns
         self._made: dict[str, pd.Series[Any]] = dict(given or {})
+        self._known = known or {}
 
     def make(self, plan: ColumnPlan) -> pd.Series[Any]:
         """The column's values, one per row of its own table."""
@@ -137,20 +141,26 @@ class Maker:
             reference: (self._plans[key].table, self.make(self._plans[key]))
             for reference, key in plan.reads.items()
         }
-        event_index = frames.event_index()
+        known = self._known.get(plan.key, {})
+        event_index = {name: _met(i, known.get(name)) for name, i in frames.event_index().items()}
         is_event = here == EVENT
         return Tables(
             here,
             frames.events,
             frames.entities,
             rows=frames.rows,
-            index=event_index if is_event else {here: frames.index[here]},
+            index=event_index if is_event else {here: _met(frames.index[here], known.get(here))},
             event_index=event_index,
             ids=frames.ids,
             derived=derived,
             is_training=frames.is_training,
             read=lambda path: read_beside(path, plan.folder),
         )
+
+
+def _met(index: np.ndarray, n: int | None) -> np.ndarray:
+    """Embedding rows, those from n on as unknown."""
+    return index if n is None else np.where(index < n, index, 0)
 
 
 def _checked(made: Any, plan: ColumnPlan, tables: Tables) -> pd.Series[Any]:

@@ -16,7 +16,7 @@ from tabcf.data.files import ENDINGS, is_partitioned, read_file, read_partitione
 from tabcf.data.source import Source
 from tabcf.errors import DataError
 
-__all__ = ["Source", "path_beside", "read_beside", "read_source", "source_of_frame"]
+__all__ = ["Source", "as_source", "path_beside", "read_beside", "read_source", "source_of_frame"]
 
 _BUILTIN = "builtin:"
 
@@ -44,6 +44,13 @@ def source_of_frame(data: Any, *, name: str = "data") -> Source:
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.start != 0:
         frame = frame.reset_index(drop=True)
     return Source(frame, name)
+
+
+def as_source(data: Any) -> Source:
+    """A source as it is, the file at a path, or a frame."""
+    if isinstance(data, Source):
+        return data
+    return read_source(str(data)) if isinstance(data, (str, Path)) else source_of_frame(data)
 
 
 def read_source(source: str, *, folder: Path | None = None, where: str = "data") -> Source:

@@ -15,7 +15,7 @@ import pandas as pd
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 
-__all__ = ["CategoryKind", "CategoryValues", "category_values", "numbers", "sets"]
+__all__ = ["CategoryKind", "CategoryValues", "category_values", "numbers", "read_as", "sets"]
 
 CategoryKind = Literal["int", "str"]
 
@@ -52,6 +52,24 @@ def category_values(
         f"{source.name}: column '{name}': expected {expected} as in training, got {got} such as "
         f"{first!r}; convert with {hint}"
     )
+
+
+def read_as(series: pd.Series[Any], source: Source, *, kind: CategoryKind) -> CategoryValues:
+    """Values that a vocabulary of that kind is to take in.
+
+    Raises:
+        DataError: One is there that cannot be of that kind; says which and where.
+    """
+    found = category_values(series, source, kind=kind)
+    is_lost = found.is_missing & series.notna().to_numpy()
+    if is_lost.any():
+        first = int(np.argmax(is_lost))
+        raise DataError(
+            f"{source.name}: column '{series.name}': expected whole numbers as in training; "
+            f"{int(is_lost.sum()):,} of {len(series):,} rows have something else, first at "
+            f"{source.place(first)}: {series.iloc[first]!r}"
+        )
+    return found
 
 
 def _category_kind(series: pd.Series[Any], name: str, source: Source) -> CategoryKind:

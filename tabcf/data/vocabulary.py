@@ -39,6 +39,14 @@ class Vocabulary:
         present = found.values[~found.is_missing]
         return cls(np.sort(pd.unique(present)), kind=found.kind)
 
+    def grown(self, found: CategoryValues) -> Vocabulary:
+        """The same with further values behind its own, sorted; itself where there are none."""
+        is_new = (self.encode(found) == 0) & ~found.is_missing
+        if not is_new.any():
+            return self
+        new = np.sort(pd.unique(found.values[is_new]))
+        return Vocabulary(np.concatenate([self.values, new]), kind=self.kind)
+
     def __len__(self) -> int:
         """Number of indices, that of the unknown value included."""
         return len(self.values) + 1

@@ -12,7 +12,10 @@ report.json             metrics, baselines, the course of the training
 environment.json        versions that it was made with, and the plugins that it needs
 plugins/NAME.yaml       YAML plugins that were files beside the spec
 retrieve/               the run of the first of two stages, in a folder like this one
+growth.json             what the extension or update that made it came to, if one did
 manifest.json           format version, and size and SHA-256 of all others
+versions.json           which versions there are and which is in use, once the run has grown
+versions/N/             a later version of the run, in a folder like this one
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import importlib.metadata
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +39,10 @@ from tabcf.data.sources import Source
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
+from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage, History, Past, Trained, TrainingEvents
 from tabcf.run.build import build_loss, model_builder
+from tabcf.run.growth import Growth
 from tabcf.run.kept_index import is_read_later, read_index, write_index
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
 from tabcf.run.manifest import (
@@ -52,18 +57,29 @@ from tabcf.run.prepare import column_plans
 from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
+from tabcf.run.versions import read_versions, version_folder, version_in_use
 from tabcf.run.weights import load_weights, save_weights
 from tabcf.spec.records import Spec
 
 if TYPE_CHECKING:
     from tabcf.run.run import Run
 
-__all__ = ["FIRST_STAGE", "environment", "load", "next_free", "save"]
+__all__ = [
+    "FIRST_STAGE",
+    "environment",
+    "kept_columns",
+    "load",
+    "load_version",
+    "next_free",
+    "save",
+    "write_run",
+]
 
 FIRST_STAGE = "retrieve"
 _ARRAYS = "columns.npz"
 _USERS = "users.parquet"
 _EVENTS = "events.parquet"
+_GROWTH = "growth.json"
 _ID, _COUNT, _MEAN = "tabcf:id", "tabcf:count", "tabcf:mean"
 _ROW, _POSITIVE = "tabcf:row of ", "tabcf:is positive"
 
@@ -89,7 +105,7 @@ def save(run: Run, folder: Path) -> Path:
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
-        _write(run, scratch)
+        write_run(run, scratch)
         scratch.chmod(0o755)
         try:
             Path(scratch).rename(folder)
@@ -101,7 +117,8 @@ def save(run: Run, folder: Path) -> Path:
     return folder
 
 
-def _write(run: Run, folder: Path) -> None:
+def write_run(run: Run, folder: Path) -> None:
+    """Write a run's files into an empty folder, the manifest last."""
     trained = run.trained
     columns, arrays = trained.encoder.to_json()
     if arrays:
@@ -131,7 +148,7 @@ def _write(run: Run, folder: Path) -> None:
         frame.to_parquet(folder / "entities" / f"{name}.parquet", index=False)
     if trained.past is not None:
         events = trained.events
-        frame = events.source.frame[_kept_columns(run)].copy(deep=False)
+        frame = events.source.frame[kept_columns(run)].copy(deep=False)
         for name, rows in trained.encoder.encode_ids(events.source).items():
             frame[f"{_ROW}{name}"] = rows
         frame[_POSITIVE] = events.is_positive
@@ -141,6 +158,8 @@ def _write(run: Run, folder: Path) -> None:
     if run.users is not None:
         run.users.to_parquet(folder / _USERS, index=False)
     write_json(folder / "report.json", run.report.to_json())
+    if run.growth is not None:
+        write_json(folder / _GROWTH, run.growth.to_json())
     lock = lock_plugins(
         run.spec, run.registry, [plan.key for plan in run.plans if not plan.is_input]
     )
@@ -148,7 +167,7 @@ def _write(run: Run, folder: Path) -> None:
     write_json(folder / "environment.json", environment() | {"plugins": lock})
     if run.first_stage is not None:
         (folder / FIRST_STAGE).mkdir()
-        _write(run.first_stage, folder / FIRST_STAGE)
+        write_run(run.first_stage, folder / FIRST_STAGE)
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     write_manifest(folder, fingerprints(folder, paths))
 
@@ -156,6 +175,7 @@ def _write(run: Run, folder: Path) -> None:
 def load(
     folder: str | Path,
     *,
+    version: int | None = None,
     plugins: Sequence[Any] = (),
     allow_changed_plugins: bool = False,
 ) -> Run:
@@ -163,6 +183,7 @@ def load(
 
     Args:
         folder: The run.
+        version: Which of its versions; by default the one in use.
         plugins: Modules or objects with hooks that the run was fitted with, beside the installed
             plugins.
         allow_changed_plugins: Whether plugins that have changed since the fit may be used.
@@ -171,26 +192,58 @@ def load(
         RunError: It is no run, of another format, a file is missing or changed, or so is a plugin
             that it needs.
     """
-    folder = Path(folder)
+    home = Path(folder)
+    read = partial(_read, plugins=plugins, allow_changed_plugins=allow_changed_plugins)
+    if version is None:
+        version = version_in_use(home)
+    elif version not in (known := [v.version for v in read_versions(home)]):
+        listed = ", ".join(map(str, known))
+        raise RunError(f"{home}: there is no version {version}; there are: {listed}")
+    return _checked(home, version, read)
+
+
+def load_version(home: Path, version: int, *, registry: Registry) -> Run:
+    """Read a version of a run whose plugins are loaded already.
+
+    Raises:
+        RunError: A file is missing or changed.
+    """
+    return _checked(home, version, partial(_read, registry=registry))
+
+
+def _checked(home: Path, version: int, read: Callable[[Path], Run]) -> Run:
+    """Read a version once its files are known to be those of its manifest."""
+    folder = version_folder(home, version)
     for name, expected in read_manifest(folder).items():
         if not is_read_later(name):
             check_file(folder, name, expected)
-    return _read(folder, plugins=plugins, allow_changed_plugins=allow_changed_plugins)
+    run = read(folder)
+    run.version = version
+    run.placed(home)
+    return run
 
 
-def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) -> Run:
+def _read(
+    folder: Path,
+    *,
+    plugins: Sequence[Any] = (),
+    allow_changed_plugins: bool = False,
+    registry: Registry | None = None,
+) -> Run:
     """Read a run whose files are those of its manifest."""
     import torch
 
     from tabcf.run.run import Run
 
+    given = registry
     index = read_index(folder, read_manifest(folder))
     lock = read_json(folder / "environment.json")["plugins"]
-    # The run's own files come before installed plugins of their names.
-    own = [f"no:{name}" for name, entry in lock.items() if entry["origin"] == "file"]
-    registry = compose_registry([*plugins, *own])
-    add_files(lock, registry, folder)
-    check_lock(lock, registry, where=str(folder), allow_changed=allow_changed_plugins)
+    if registry is None:
+        # The run's own files come before installed plugins of their names.
+        own = [f"no:{name}" for name, entry in lock.items() if entry["origin"] == "file"]
+        registry = compose_registry([*plugins, *own])
+        add_files(lock, registry, folder)
+        check_lock(lock, registry, where=str(folder), allow_changed=allow_changed_plugins)
     spec = Spec.model_validate(read_json(folder / "spec.json"))
     state = read_json(folder / "encoder.json")
     target = target_from_json(state["target"])
@@ -225,9 +278,13 @@ def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) 
     first_run = first = None
     if spec.retrieve is not None:
         first_run = _read(
-            folder / FIRST_STAGE, plugins=plugins, allow_changed_plugins=allow_changed_plugins
+            folder / FIRST_STAGE,
+            plugins=plugins,
+            allow_changed_plugins=allow_changed_plugins,
+            registry=given,
         )
         first = FirstStage(first_run.trained, spec.retrieve.n)
+    growth = folder / _GROWTH
     return Run(
         name=state["name"],
         spec=spec,
@@ -252,10 +309,11 @@ def _read(folder: Path, *, plugins: Sequence[Any], allow_changed_plugins: bool) 
         users=pd.read_parquet(folder / _USERS) if (folder / _USERS).exists() else None,
         first_stage=first_run,
         folder=folder,
+        growth=Growth.from_json(read_json(growth)) if growth.exists() else None,
     )
 
 
-def _kept_columns(run: Run) -> list[str]:
+def kept_columns(run: Run) -> list[str]:
     """The events' columns that the spec reads."""
     spec, encoder = run.spec, run.trained.encoder
     kept = [entity.plan.id for entity in encoder.entities.values()]

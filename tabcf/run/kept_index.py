@@ -7,11 +7,9 @@ process left behind are no part of the run, and go when the next index is added.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from tabcf.errors import RunError
 from tabcf.recommend.index import ItemIndex, KeptIndex, check_index
 from tabcf.recommend.index.files import GRAPH, INFO, read_info
 from tabcf.recommend.trained import Trained
+from tabcf.run.locked import locked
 from tabcf.run.manifest import (
     check_file,
     fingerprints,
@@ -88,7 +87,7 @@ def add_index(run: Run) -> Path:
             has other weights, cannot be written, or is being changed by another process.
         DataError: The index is of another model.
     """
-    folder, kept = run.folder, run.trained.index
+    folder, kept = run.files, run.trained.index
     if folder is None:
         raise RunError("save_index: the run is not saved; `run.save(folder)` writes it as well")
     if kept is None:
@@ -99,7 +98,7 @@ def add_index(run: Run) -> Path:
             "into a new folder, which writes the index as well"
         )
     check_index(kept.index, run.trained)
-    with _locked(folder):
+    with locked(folder):
         files = read_manifest(folder)
         if not has_weights_of(folder, run.trained):
             raise RunError(f"{folder}: its weights are not those of the run; save it elsewhere")
@@ -116,25 +115,3 @@ def add_index(run: Run) -> Path:
         for name in there:
             shutil.rmtree(folder / name, ignore_errors=True)
     return folder
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing a run's folder; a lock ends with its process."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be read: {error.strerror}") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{folder}: another process is changing it") from None
-        yield
-    finally:
-        os.close(handle)

@@ -44,7 +44,9 @@ __all__ = [
     "encode_split",
     "first_stage_of",
     "load_events",
+    "past_of",
     "read_rows",
+    "training_rows",
 ]
 
 
@@ -288,6 +290,14 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
     learnable = events.learnable(*parts)
     encoder = Encoder.fit(learnable, events.plans, entities=events.entities)
     target = _with_scale(spec, registry, events.target, learnable)
+    train = training_rows(spec, encoder, target, learnable)
+    has_pair = {"user", "item"} <= set(spec.entities)
+    past = past_of(encoder, train, events.rows(*parts)) if has_pair else None
+    return Encoded(encoder, target, train, past, parts)
+
+
+def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: Source) -> Table:
+    """The training rows as numbers, with the weights that the spec gives them."""
     train = encode_rows(encoder, target, learnable, is_training=True)
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
         train = replace(train, weight=event_weights(learnable, spec.target.implicit.weight))
@@ -296,17 +306,16 @@ def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) ->
         train = weighted(train, user_weights(train, power=by_user.power, cap=by_user.cap))
     if by_item is not None:
         train = weighted(train, propensity_weights(train, power=by_item.power, clip=by_item.clip))
-    past = None
-    if {"user", "item"} <= set(spec.entities):
-        seen = encoder.encode_ids(events.rows(*parts))
-        n_users = len(encoder.entities["user"])
-        past = Past(
-            positive=History.of_pairs(
-                train.rows["user"].numpy(), train.rows["item"].numpy(), n_users
-            ),
-            seen=History.of_pairs(seen["user"], seen["item"], n_users),
-        )
-    return Encoded(encoder, target, train, past, parts)
+    return train
+
+
+def past_of(encoder: Encoder, train: Table, seen: Source) -> Past:
+    """What users had: the training rows, and all events of theirs."""
+    rows, n_users = encoder.encode_ids(seen), len(encoder.entities["user"])
+    return Past(
+        positive=History.of_pairs(train.rows["user"].numpy(), train.rows["item"].numpy(), n_users),
+        seen=History.of_pairs(rows["user"], rows["item"], n_users),
+    )
 
 
 def encode_rows(

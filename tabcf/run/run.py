@@ -21,7 +21,7 @@ from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching
 from tabcf.data.events import is_positive
 from tabcf.data.plans import ColumnPlan
-from tabcf.data.sources import Source, read_source, source_of_frame
+from tabcf.data.sources import Source, as_source
 from tabcf.errors import DataError, RunError
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.evaluation.groups import Evaluated, group_metrics, has_cold_rows
@@ -46,15 +46,18 @@ from tabcf.recommend.recommender import recommend
 from tabcf.recommend.reranking.chain import Reranking
 from tabcf.recommend.trained import Trained
 from tabcf.run.auditing import audit_policies
+from tabcf.run.growth import Growth
 from tabcf.run.prepare import encode_rows
 from tabcf.run.rerank import policy_name, resolve_reranking
 from tabcf.run.results import FitReport
+from tabcf.run.versioned import Versioned
+from tabcf.run.versions import version_folder
 from tabcf.spec.records import Spec
 
 __all__ = ["Run"]
 
 
-class Run:
+class Run(Versioned):
     """What `fit` returns and `load` reads.
 
     Attributes:
@@ -66,6 +69,8 @@ class Run:
             test rows.
         first_stage: The run that finds the items of its lists, where the spec has `retrieve`.
         folder: Where it is saved, None as long as it is only in memory.
+        version: Which of the folder's versions it is.
+        growth: What the extension or update that made it came to; None for a fit.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class Run:
         users: pd.DataFrame | None = None,
         first_stage: Run | None = None,
         folder: Path | None = None,
+        version: int = 1,
+        growth: Growth | None = None,
     ) -> None:
         self.name = name
         self.spec = spec
@@ -94,6 +101,8 @@ class Run:
         self.users = users
         self.first_stage = first_stage
         self.folder = folder
+        self.version = version
+        self.growth = growth
         self._fold_ins: dict[str, FoldIn] = {}
         self._selectors: dict[str, Selector] = {}
         self._draws: dict[str, FoldInDraws] = {}
@@ -111,7 +120,7 @@ class Run:
         Raises:
             DataError: A column is missing or of another type than in training.
         """
-        return predict(self.trained, _source(data))
+        return predict(self.trained, as_source(data))
 
     def evaluate(self, data: Any, *, retrieve: bool = True) -> Evaluated:
         """The spec's metrics on the given rows, which must have the target.
@@ -249,7 +258,7 @@ class Run:
             SpecError: A name is unknown or an option is wrong.
         """
         named = self.spec.rerank if given is True else None if given is False else given
-        return resolve_reranking(self.registry, named, fold_in=lambda: self._folding("user"))
+        return resolve_reranking(self.registry, named, fold_in=lambda: self.folding("user"))
 
     def fold_in(
         self,
@@ -291,13 +300,13 @@ class Run:
             columns = [other.plan.id, *self.trained.target.columns]
             events = Source(pd.DataFrame(columns=columns), "no interactions")
         else:
-            events = _source(interactions)
+            events = as_source(interactions)
         given = read_given(
             self.trained,
             entity,
             events,
             is_positive=self._positive(events),
-            attributes=None if attributes is None else _source(attributes),
+            attributes=None if attributes is None else as_source(attributes),
         )
         folding = self._newcomers_folding(entity)
         if given.is_positive.any():
@@ -386,7 +395,7 @@ class Run:
             RunError: The run has no users and items, or its model cannot take newcomers.
         """
         self.trained.require_entities("learning_curve")
-        source = _source(events)
+        source = as_source(events)
         return learning_curve(
             self.trained,
             self._newcomers_folding(entity),
@@ -429,7 +438,7 @@ class Run:
         self.trained.require_entities("interview")
         return start_interview(
             self,
-            self._folding("user"),
+            self.folding("user"),
             selector,
             shared=self._selectors,
             attributes=attributes,
@@ -468,10 +477,10 @@ class Run:
         from tabcf.run.onboarding import replay_interviews
 
         self.trained.require_entities("replay_interviews")
-        source, implicit = _source(data), self.spec.target.implicit
+        source, implicit = as_source(data), self.spec.target.implicit
         return replay_interviews(
             self,
-            self._folding("user"),
+            self.folding("user"),
             source,
             is_positive(source, implicit.positive if implicit else None),
             selectors=selectors,
@@ -579,7 +588,7 @@ class Run:
         return Inspector(
             self.trained,
             course,
-            fold_in=self._folding,
+            fold_in=self.folding,
             encode=lambda data: self._encode(data)[2],
             mean_targets=self.mean_targets,
         )
@@ -667,12 +676,29 @@ class Run:
 
     def save(self, folder: str | Path) -> Path:
         """Write the run to a folder, which must not exist; nothing is ever left half-written."""
-        from tabcf.run.folder import FIRST_STAGE, save
+        from tabcf.run.folder import save
 
-        self.folder = save(self, Path(folder))
+        home = save(self, Path(folder))
+        self.version = 1
+        self.placed(home)
+        return home
+
+    @property
+    def files(self) -> Path | None:
+        """The folder with the files of its version, None as long as it is only in memory."""
+        return None if self.folder is None else version_folder(self.folder, self.version)
+
+    def placed(self, folder: Path) -> None:
+        """Say where it is saved by now."""
+        from tabcf.run.folder import FIRST_STAGE
+
+        self.folder = folder
         if self.first_stage is not None:
-            self.first_stage.folder = self.folder / FIRST_STAGE
-        return self.folder
+            self.first_stage.placed(version_folder(folder, self.version) / FIRST_STAGE)
+
+    def become(self, other: Run) -> None:
+        """Be another version of the same run from now on."""
+        self.__dict__.update(other.__dict__)
 
     @staticmethod
     def check_free(folder: Path) -> None:
@@ -736,7 +762,7 @@ class Run:
         index = f"<p>{self.index}</p>" if self.index else ""
         return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}{index}"
 
-    def _folding(self, entity: str) -> FoldIn | None:
+    def folding(self, entity: str) -> FoldIn | None:
         """What finds newcomers' rows; None where the model has none of users."""
         if entity == "user" and not isinstance(self.trained.model, ColumnRows):
             return None
@@ -747,7 +773,7 @@ class Run:
     def _newcomers_folding(self, entity: str) -> FoldIn | FoldInDraws | None:
         """The same, also of a model that is a mean over draws, whose rows have no covariance."""
         if not isinstance(self.trained.model, PosteriorDraws):
-            return self._folding(entity)
+            return self.folding(entity)
         if entity not in self._draws:
             self._draws[entity] = FoldInDraws(self.trained, entity)
         return self._draws[entity]
@@ -766,18 +792,10 @@ class Run:
 
     def _encode(self, data: Any) -> tuple[Source, np.ndarray, Table]:
         """Rows, which of them count, and those as numbers."""
-        source, implicit = _source(data), self.spec.target.implicit
+        source, implicit = as_source(data), self.spec.target.implicit
         is_counted = is_positive(source, implicit.positive if implicit else None)
         counted = source
         if not is_counted.all():
             frame = source.frame[is_counted].reset_index(drop=True)
             counted = Source(frame, source.name, source.is_text)
         return source, is_counted, encode_rows(self.trained.encoder, self.trained.target, counted)
-
-
-def _source(data: Any) -> Source:
-    if isinstance(data, Source):
-        return data
-    if isinstance(data, (str, Path)):
-        return read_source(str(data))
-    return source_of_frame(data)

@@ -34,7 +34,7 @@ from tabcf.spec.records import Spec
 from tabcf.training.engine import choose_engine
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 
-__all__ = ["Fitted", "Stage", "continue_stage", "fit_stage", "refit_stage"]
+__all__ = ["Fitted", "Stage", "continue_encoded", "continue_stage", "fit_stage", "refit_stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +211,30 @@ def continue_stage(
     if training.is_interrupted:
         raise KeyboardInterrupt
     return trained
+
+
+def continue_encoded(
+    stage: Stage, encoded: Encoded, before: Trained | None, *, epochs: int, progress: Progress
+) -> tuple[Trained, Training]:
+    """The same on rows that are encoded, with their encoder's layout.
+
+    Args:
+        stage: What it is fitted by; its events are all that the model is to know of.
+        encoded: What is learnt from.
+        before: A model of the same layout; None for a model that is solved.
+        epochs: How many.
+        progress: Told of each step.
+
+    Raises:
+        KeyboardInterrupt: Training was stopped by Ctrl-C.
+    """
+    first = None if before is None else before.first
+    trained, training = _train(
+        stage, encoded, (), epochs=epochs, progress=progress, before=before, first=first
+    )
+    if training.is_interrupted:
+        raise KeyboardInterrupt
+    return trained, training
 
 
 def _train(

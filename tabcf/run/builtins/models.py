@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from tabcf.contracts.definitions import ModelDefinition
-from tabcf.contracts.layout import CategoricalColumn, Layout
+from tabcf.contracts.layout import CategoricalColumn, Layout, SetColumn
 from tabcf.contracts.options import ModelOptions
 from tabcf.contracts.target import TargetInfo, TargetKind
 from tabcf.errors import SpecError
@@ -103,7 +103,10 @@ def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
         "layers": options.layers,
         "widths": own,
         "set_cardinalities": [column.cardinality for column in layout.sets],
-        "set_widths": widths[n:],
+        "set_widths": [
+            _default_width(c) if w is None else w
+            for w, c in zip(widths[n:], layout.sets, strict=True)
+        ],
         "y_range": options.y_range,
         "dropout": options.dropout,
         "embedding_dropout": options.embedding_dropout,
@@ -111,7 +114,7 @@ def _mlp_arguments(layout: Layout, options: MLPOptions) -> dict[str, Any]:
     }
 
 
-def _default_width(column: CategoricalColumn) -> int:
+def _default_width(column: CategoricalColumn | SetColumn) -> int:
     from tabcf.nn import embedding_width
 
     return embedding_width(column.n_fitted or column.cardinality)

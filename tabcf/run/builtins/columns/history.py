@@ -162,6 +162,7 @@ HISTORY = (
         fit=_fit_count,
         apply=_count,
         leaves_out_own=True,
+        follows_events=True,
     ),
     ColumnDefinition(
         name="recency",
@@ -172,6 +173,7 @@ HISTORY = (
         sources=lambda name, options: (options.of, options.at),
         fit=_fit_recency,
         apply=_recency,
+        follows_events=True,
     ),
     ColumnDefinition(
         name="history",
@@ -183,5 +185,6 @@ HISTORY = (
         fit=_fit_history,
         apply=_history,
         own=_own_partner,
+        follows_events=True,
     ),
 )
