@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.option(
     "--replay",
     type=float,
-    help="Share of earlier events to learn from again; 0.2 by default.",
+    help="Share of earlier events to learn from again; 0.5 by default.",
 )
 @click.option("--epochs", type=int, help="Passes; a fifth of the spec's by default.")
 @click.option("--learning-rate", type=float, help="In place of the spec's.")

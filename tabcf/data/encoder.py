@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -39,13 +39,13 @@ from tabcf.data.values import category_values
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "FittedColumn"]
 
 _ROLES = ("user", "item")
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
+class FittedColumn:
     """A planned column with what it learnt; one that the model does not receive is not encoded.
 
     `known` says how many embedding rows each entity had then, where there are more by now.
@@ -67,7 +67,7 @@ class Encoder:
 
     def __init__(
         self,
-        columns: Sequence[_Fitted],
+        columns: Sequence[FittedColumn],
         entities: Mapping[str, Entity],
         *,
         n_fitted: Mapping[str, int] | None = None,
@@ -122,7 +122,7 @@ class Encoder:
             if plan.table != EVENT:
                 series = series.iloc[1:].reset_index(drop=True)
             encodings[plan.key] = _encoding(plan, series, source) if plan.is_input else None
-        fitted = [_Fitted(plan, states.get(plan.key), encodings[plan.key]) for plan in plans]
+        fitted = [FittedColumn(plan, states.get(plan.key), encodings[plan.key]) for plan in plans]
         return cls(fitted, built)
 
     def encode(
@@ -309,86 +309,34 @@ class Encoder:
             saved = state["columns"][plan.key]
             encoding = saved["encoding"] and encoding_from_json(saved["encoding"])
             state_of = joined(saved["state"], arrays)
-            columns.append(_Fitted(plan, state_of, encoding, saved.get("known", {})))
+            columns.append(FittedColumn(plan, state_of, encoding, saved.get("known", {})))
         return cls(columns, entities, n_fitted=state.get("n_fitted"))
 
-    def grown(
-        self, entities: Mapping[str, Entity], events: Source, *, refit: Source | None = None
-    ) -> Encoder:
-        """The same with further entities and categories behind those that it has.
+    @property
+    def fitted(self) -> tuple[FittedColumn, ...]:
+        """All columns with what they learnt, in the order of the plans."""
+        return self._columns
 
-        All that it knows keeps its index, and numbers their scales.
+    @property
+    def n_fitted(self) -> dict[str, int]:
+        """The cardinality that each column was first fitted with, where it has grown since."""
+        return dict(self._n_fitted)
 
-        Args:
-            entities: The entities with further ones, as `grown_entity` gives them.
-            events: Events that may bring new categories.
-            refit: All training events, where columns that follow them are to be fitted anew;
-                otherwise such columns know nothing of entities that come now.
+    def made(self, events: Source) -> dict[str, tuple[pd.Series[Any], Source]]:
+        """The values of each encoded column before they are encoded, and what to call their rows.
 
-        Raises:
-            DataError: A column is missing, or its values are of another type than in training.
+        The events' own columns have a row for each event, an entity's one for each of its rows,
+        behind the blank one.
         """
-        events.require([*self._ids.values(), *self.event_sources])
-        before = {name: int(e.index.max(initial=0)) + 1 for name, e in self.entities.items()}
-        states = dict(self._states)
-        frames = None if refit is None else training_frames(refit, entities)
-        if frames is not None:
-            maker = Maker(frames, self._plans, states)
-            for plan in in_order(self._plans.values()):
-                if plan.definition.fit is not None and plan.definition.follows_events:
-                    tables = maker.tables(plan)
-                    with plugin_errors(plan):
-                        states[plan.key] = plan.definition.fit(tables, plan.options)
-        columns = []
-        for old in self._columns:
-            definition, known = old.plan.definition, old.known
-            if frames is not None and definition.follows_events:
-                known = {}
-            elif definition.fit is not None:
-                known = {**before, **known}
-            columns.append(replace(old, state=states.get(old.plan.key), known=known))
-        n_fitted = self.layout.cardinalities | self._n_fitted
-        # It knows the entities already, and makes the values that its vocabularies are to know.
-        interim = Encoder(columns, entities)
-        rows = interim.encode_ids(events)
-        of_events = interim._maker(
-            interim._frames(events.frame, rows), entity_columns=interim._entity_columns
-        )
-        grown = []
-        for column in columns:
-            plan, source = column.plan, events
-            if column.encoding is None:
-                grown.append(column)
-                continue
-            if plan.table == EVENT:
-                series = of_events.make(plan)
-            else:
-                source = entities[plan.table].with_blank_row()
-                trained = entities[plan.table].row_of_index
-                series = interim._entity_columns.make(plan).iloc[trained].reset_index(drop=True)
-            grown.append(replace(column, encoding=column.encoding.grown(series, source)))
-        return Encoder(grown, entities, n_fitted=n_fitted)
-
-    def unknown_values(self, events: Source) -> dict[str, float]:
-        """Share of events whose id, category or value of a set is unknown, by column.
-
-        Those with a set count where any of its values is; missing values are not unknown.
-        """
-        rows = self.encode_ids(events)
-        maker = self._maker(self._frames(events.frame, rows), entity_columns=self._entity_columns)
-        shares = {}
-        for name, entity in self.entities.items():
-            is_there = events.frame[entity.plan.id].notna().to_numpy()
-            shares[name] = float(np.mean(is_there & (entity.index[rows[name]] == 0)))
-        for plan, encoding in self.columns:
-            if isinstance(encoding, NumberEncoding):
-                continue
-            source = events if plan.table == EVENT else self.entities[plan.table].with_blank_row()
-            is_unknown = encoding.unknown(maker.make(plan), source)
-            if plan.table != EVENT:
-                is_unknown = is_unknown[rows[plan.table]]
-            shares[plan.key] = float(is_unknown.mean())
-        return shares
+        frames = self._frames(events.frame, self.encode_ids(events))
+        maker = self._maker(frames, entity_columns=self._entity_columns)
+        return {
+            plan.key: (
+                maker.make(plan),
+                events if plan.table == EVENT else self.entities[plan.table].with_blank_row(),
+            )
+            for plan, _ in self.columns
+        }
 
     @cached_property
     def _training_columns(self) -> Maker:

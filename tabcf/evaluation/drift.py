@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from tabcf.contracts.target import TargetInfo
+from tabcf.data.encoder import Encoder
+from tabcf.data.grown_encoder import unknown_shares
 from tabcf.data.sources import Source
 from tabcf.data.values import numbers
 from tabcf.recommend.trained import Trained
@@ -71,7 +73,9 @@ class Drift:
         return found
 
 
-def measure_drift(trained: Trained, events: Source, is_positive: np.ndarray) -> Drift:
+def measure_drift(
+    trained: Trained, events: Source, is_positive: np.ndarray, *, by: Encoder
+) -> Drift:
     """Compare events with the training events of a model that has not seen them.
 
     Args:
@@ -79,11 +83,12 @@ def measure_drift(trained: Trained, events: Source, is_positive: np.ndarray) -> 
             standardised target, its mean and deviation are compared.
         events: Further events.
         is_positive: `(N,)` booleans: which of them count.
+        by: An encoder that knows the attributes of all whom the events name.
     """
     counted = events
     if not is_positive.all():
-        counted = Source(events.frame[is_positive].reset_index(drop=True), events.name)
-        counted = Source(counted.frame, events.name, events.is_text)
+        frame = events.frame[is_positive].reset_index(drop=True)
+        counted = Source(frame, events.name, events.is_text)
     before = None if trained.read_events is None else trained.events
     if trained.target.kind == "implicit":
         target = {}
@@ -95,7 +100,7 @@ def measure_drift(trained: Trained, events: Source, is_positive: np.ndarray) -> 
     popularity = {}
     if trained.read_events is not None and len(counted.frame):
         popularity = _popularity(trained, counted)
-    unknown = trained.encoder.unknown_values(events)
+    unknown = unknown_shares(trained.encoder, events, by=by)
     return Drift(len(events.frame), unknown, target, popularity)
 
 

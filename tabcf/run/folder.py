@@ -72,6 +72,7 @@ __all__ = [
     "load_version",
     "next_free",
     "save",
+    "time_column",
     "write_run",
 ]
 
@@ -323,9 +324,16 @@ def kept_columns(run: Run) -> list[str]:
         kept += [implicit.weight] if implicit.weight else []
         kept += columns_of(implicit.positive) if implicit.positive else []
     options = None if spec.split is None else run.registry.resolve("split", spec.split).options
-    kept += [getattr(options, "column", "timestamp"), getattr(options, "by", None) or ""]
+    kept += [time_column(run), getattr(options, "by", None) or ""]
     there = run.trained.events.source.frame.columns
     return [column for column in dict.fromkeys(kept) if column in there]
+
+
+def time_column(run: Run) -> str:
+    """The column that says when an event was, where the events have it."""
+    split = run.spec.split
+    options = None if split is None else run.registry.resolve("split", split).options
+    return str(getattr(options, "column", "timestamp"))
 
 
 def _read_events(path: Path) -> TrainingEvents:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -21,24 +20,16 @@ from tabcf.contracts.definitions import ModelDefinition
 from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
 from tabcf.data.batches import select
-from tabcf.data.conditions import matching
-from tabcf.data.encoder import Encoder
 from tabcf.data.entities import Entity, EntityPlan
-from tabcf.data.events import merge_duplicates
-from tabcf.data.growth import appended, grown_entity
 from tabcf.data.sources import Source
-from tabcf.errors import DataError, RunError, TabcfError
-from tabcf.evaluation.drift import measure_drift
-from tabcf.evaluation.evaluate import evaluate
+from tabcf.errors import DataError, RunError
 from tabcf.recommend.fold_in.given import OTHER, read_given
 from tabcf.recommend.fold_in.newcomers import fold_in
 from tabcf.recommend.grown import enlarged_model
-from tabcf.recommend.index import KeptIndex, build_index
-from tabcf.recommend.trained import FirstStage, History, Past, Trained, TrainingEvents, column_of
-from tabcf.run.fit import mean_targets
-from tabcf.run.folder import kept_columns
-from tabcf.run.growth import Growth
-from tabcf.run.prepare import Encoded, Events, encode_rows, past_of, training_rows
+from tabcf.recommend.trained import FirstStage, Past, Trained, TrainingEvents, column_of
+from tabcf.run.enlarged import Enlarged, counted_events, enlarged, given_events, taken
+from tabcf.run.grown_run import measured_run
+from tabcf.run.prepare import Encoded, Events, past_of, training_rows
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.run import Run
 from tabcf.run.train import Stage, continue_encoded
@@ -51,8 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["UpdateOptions", "extended", "updated"]
 
 # Share of a fit's epochs that an update takes, and of the earlier events that it replays.
-_EPOCHS, _REPLAY = 0.2, 0.2
-_NEW = "tabcf:new"
+_EPOCHS, _REPLAY = 0.2, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,44 +63,20 @@ class UpdateOptions:
             raise DataError(f"learning_rate: expected above 0, got {self.learning_rate:g}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Enlarged:
-    """What a run is to know of: entities, categories and events, old and new.
-
-    Attributes:
-        encoder: Knows them all.
-        events: All that the model rests on; of a run without kept ones, the new ones alone.
-        is_new: `(N,)` of `events`: which came now.
-        moved: By entity, the new row of each row.
-        notes: What else there is to know.
-    """
-
-    encoder: Encoder
-    events: TrainingEvents
-    is_new: np.ndarray
-    moved: Mapping[str, np.ndarray]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def learnt_is_new(self) -> np.ndarray:
-        """Of the events that count, which came now."""
-        return np.asarray(self.is_new[self.events.is_positive])
-
-
 def extended(run: Run, events: Source | None, tables: Mapping[str, Source]) -> Run:
     """The run with those users, items and categories that are new; see `Run.extend`."""
     started, cpu_started = time.perf_counter(), time.process_time()
-    given = _given(run, events, tables)
+    given = given_events(run, events, tables)
     if not len(given.frame) and not tables:
         raise DataError("extend: expected new rows, or tables of new users or items")
-    large = _enlarged(run, given, tables, only_new=True)
+    large = enlarged(run, given, tables, only_new=True)
     table = _learnt(run, large)
     trained, rested = _with_rows(run, large)
     first = None
     if run.first_stage is not None:
         first = extended(run.first_stage, events, _tables_of(run.first_stage, tables))
     trained = _completed(run, trained, large, table, first)
-    return _measured(
+    return measured_run(
         run, trained, large, table, given, first, "extend", (started, cpu_started), rested=rested
     )
 
@@ -126,10 +92,10 @@ def updated(
     started, cpu_started = time.perf_counter(), time.process_time()
     is_solved = _is_solved(run)
     _check_options(run, options, is_solved=is_solved)
-    given = _given(run, events, tables)
-    if not _counted(run, given).any():
+    given = given_events(run, events, tables)
+    if not counted_events(run, given).any():
         raise DataError(f"{given.name}: expected events to learn from, got none that count")
-    large = _enlarged(run, given, tables, only_new=False)
+    large = enlarged(run, given, tables, only_new=False)
     table = _learnt(run, large)
     first = None
     if run.first_stage is not None:
@@ -149,7 +115,7 @@ def updated(
         trained = _completed(run, trained, large, table, first)
         trained, training, n_replayed = _trained_on(run, trained, large, table, options, progress)
     trained = _completed(run, trained, large, table, first)
-    return _measured(
+    return measured_run(
         run,
         trained,
         large,
@@ -195,143 +161,28 @@ def _check_options(run: Run, options: UpdateOptions, *, is_solved: bool) -> None
         )
 
 
-def _given(run: Run, events: Source | None, tables: Mapping[str, Source]) -> Source:
-    """The given events with all the columns that the run reads of them.
-
-    Raises:
-        DataError: A column is missing, or a table is of no entity.
-    """
-    trained = run.trained
-    known = trained.encoder.entities
-    for name in tables:
-        if name not in known:
-            listed = ", ".join(known) or "none"
-            raise DataError(f"tables: this run has no entity '{name}'; known: {listed}")
-    needed = _needed(run)
-    if events is None:
-        return Source(pd.DataFrame({name: [] for name in needed}, dtype=object), "no events")
-    events.require(needed)
-    # Says which value is no rating, or no class, before anything is measured or learnt.
-    counted = _counted(run, events)
-    encode_rows(trained.encoder, trained.target, _taken(events, counted))
-    return events
-
-
-def _needed(run: Run) -> list[str]:
-    """The columns that an event must bring."""
-    trained = run.trained
-    needed = [entity.plan.id for entity in trained.encoder.entities.values()]
-    needed += [*trained.target.columns, *trained.encoder.event_sources]
-    implicit = run.spec.target.implicit
-    if implicit is not None and implicit.weight is not None:
-        needed.append(implicit.weight)
-    return list(dict.fromkeys(needed))
-
-
-def _counted(run: Run, events: Source) -> np.ndarray:
-    """`(N,)` booleans: the events that count."""
-    implicit = run.spec.target.implicit
-    if implicit is None or implicit.positive is None or not len(events.frame):
-        return np.ones(len(events.frame), dtype=bool)
-    holds: np.ndarray = matching(events, implicit.positive, where="target.implicit.positive")
-    return holds
-
-
-def _taken(events: Source, chosen: np.ndarray) -> Source:
-    """Some of the events."""
-    if chosen.all():
-        return events
-    frame = events.frame[chosen].reset_index(drop=True)
-    return Source(frame, events.name, events.is_text)
-
-
 def _tables_of(run: Run, tables: Mapping[str, Source]) -> dict[str, Source]:
     return {n: table for n, table in tables.items() if n in run.trained.encoder.entities}
 
 
-def _enlarged(
-    run: Run, given: Source, tables: Mapping[str, Source], *, only_new: bool
-) -> _Enlarged:
-    """Everyone and everything that was known and is new now.
-
-    Args:
-        run: The run.
-        given: Further events.
-        tables: Attributes of further users and items.
-        only_new: Whether events of trained users and items are left out.
-    """
-    trained, encoder = run.trained, run.trained.encoder
-    notes = []
-    if only_new and encoder.entities and len(given.frame):
-        is_kept = np.zeros(len(given.frame), dtype=bool)
-        for name, rows in encoder.encode_ids(given).items():
-            is_kept |= encoder.entities[name].index[rows] == 0
-        if not is_kept.all():
-            notes.append(
-                f"{int((~is_kept).sum()):,} events of users and items that were trained are left "
-                "out; `update` learns from them"
-            )
-        given = _taken(given, is_kept)
-    events, is_new = _all_events(run, given)
-    learnt = events.learnable()
-    new = _taken(learnt, is_new[events.is_positive])
-    entities: dict[str, Entity] = {}
-    moved: dict[str, np.ndarray] = {}
-    for name, entity in encoder.entities.items():
-        columns = encoder.request_columns(name)[1:]
-        grown, moved[name] = grown_entity(entity, new, table=tables.get(name), columns=columns)
-        if trained.read_events is not None:
-            # Where events of one pair are merged, a new one may stand for an earlier one.
-            counts = np.bincount(grown.rows_of(learnt.frame[entity.plan.id], learnt))
-            counts = np.pad(counts, (0, len(grown) - len(counts)))
-            counts[0] = 0
-            grown = replace(grown, n_events=np.maximum(counts, grown.index > 0))
-        entities[name] = grown
-    refit = learnt if not only_new and trained.read_events is not None else None
-    return _Enlarged(encoder.grown(entities, new, refit=refit), events, is_new, moved, tuple(notes))
-
-
-def _all_events(run: Run, given: Source) -> tuple[TrainingEvents, np.ndarray]:
-    """Earlier events and further ones behind them, repeated pairs merged as the spec says."""
-    trained, spec = run.trained, run.spec
-    if trained.read_events is None:
-        return TrainingEvents(given, _counted(run, given)), np.ones(len(given.frame), dtype=bool)
-    before = trained.events.source
-    columns = kept_columns(run)
-    own = before.frame[columns]
-    frame = appended(own, given, _needed(run))
-    frame[_NEW] = np.arange(len(frame)) >= len(own)
-    pair = [trained.encoder.entities[name].plan.id for name in ("user", "item")]
-    if spec.duplicates == "mean":
-        frame[_NEW] = frame.groupby(pair, dropna=False)[_NEW].transform("max")
-    source = merge_duplicates(
-        Source(frame, before.name, before.is_text or given.is_text),
-        (pair[0], pair[1]),
-        rule=spec.duplicates,
-        target=spec.target.column,
-    )
-    is_new = source.frame.pop(_NEW).to_numpy(dtype=bool)
-    return TrainingEvents(source, _counted(run, source)), is_new
-
-
-def _learnt(run: Run, large: _Enlarged) -> Table:
+def _learnt(run: Run, large: Enlarged) -> Table:
     """All events that count, as training rows."""
     learnt = large.events.learnable()
     return training_rows(run.spec, large.encoder, run.trained.target, learnt)
 
 
-def _past(run: Run, large: _Enlarged, table: Table) -> Past | None:
+def _past(run: Run, large: Enlarged, table: Table) -> Past | None:
     if run.trained.past is None:
         return None
     return past_of(large.encoder, table, large.events.source)
 
 
-def _with_rows(run: Run, large: _Enlarged) -> tuple[Trained, dict[str, str]]:
+def _with_rows(run: Run, large: Enlarged) -> tuple[Trained, dict[str, str]]:
     """The model with rows for all that is new, and what those of new users and items rest on."""
     trained = run.trained
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     rested: dict[str, str] = {}
-    new = _taken(large.events.learnable(), large.learnt_is_new)
+    new = taken(large.events.learnable(), large.learnt_is_new)
     for name, entity in large.encoder.entities.items():
         n_old = int(trained.encoder.entities[name].index.max(initial=0)) + 1
         newcomers = np.flatnonzero(entity.index >= n_old)
@@ -366,7 +217,7 @@ def _found(
     """Embedding rows `(n,)` of newcomers, and `(n, P)` what is found for them by their events."""
     is_theirs = np.isin(entity.rows_of(events.frame[entity.plan.id], events), newcomers)
     frame = entity.frame.iloc[newcomers - 1].reset_index(drop=True)
-    own = _taken(events, is_theirs)
+    own = taken(events, is_theirs)
     given = read_given(
         trained,
         name,
@@ -383,7 +234,7 @@ def _found(
 def _trained_on(
     run: Run,
     trained: Trained,
-    large: _Enlarged,
+    large: Enlarged,
     table: Table,
     options: UpdateOptions,
     progress: Progress | None,
@@ -407,7 +258,7 @@ def _trained_on(
 
 
 def _replayed(
-    trained: Trained, large: _Enlarged, table: Table, share: float, *, seed: int
+    trained: Trained, large: Enlarged, table: Table, share: float, *, seed: int
 ) -> np.ndarray:
     """`(N,)` booleans of the events that count: the new ones and a sample of the others.
 
@@ -437,7 +288,7 @@ def _rows_of(table: Table, positions: np.ndarray) -> Table:
     )
 
 
-def _stage(run: Run, large: _Enlarged, options: UpdateOptions) -> Stage:
+def _stage(run: Run, large: Enlarged, options: UpdateOptions) -> Stage:
     """What the run is fitted by, over all events as training rows."""
     changes: dict[str, Any] = {"early_stopping": None}
     if options.learning_rate is not None:
@@ -465,7 +316,7 @@ def _stage(run: Run, large: _Enlarged, options: UpdateOptions) -> Stage:
 
 
 def _completed(
-    run: Run, trained: Trained, large: _Enlarged, table: Table, first: Run | None
+    run: Run, trained: Trained, large: Enlarged, table: Table, first: Run | None
 ) -> Trained:
     """The model with what users had, all events, and its first stage."""
     events = large.events
@@ -478,139 +329,3 @@ def _completed(
     past = _past(run, large, table)
     # Anew, since what a frozen record has found once it keeps.
     return replace(trained, past=past, read_events=read, first=stage, index=None)
-
-
-def _measured(
-    run: Run,
-    trained: Trained,
-    large: _Enlarged,
-    table: Table,
-    given: Source,
-    first: Run | None,
-    kind: Literal["extend", "update"],
-    started: tuple[float, float],
-    *,
-    rested: Mapping[str, str],
-    training: Training | None = None,
-    n_replayed: int = 0,
-) -> Run:
-    """The new run with what came of it."""
-    before: Mapping[str, float] = {}
-    after: Mapping[str, float] = {}
-    drift, counted = None, _counted(run, given)
-    notes = list(large.notes)
-    if counted.any():
-        own = _taken(given, counted)
-        drift = measure_drift(run.trained, given, counted)
-        before = _metrics(run, run.trained, own)
-        after = _metrics(run, replace(trained, past=_earlier(run, large)), own)
-    trained, note = _with_index(run, trained)
-    notes += [note] if note else []
-    old = run.trained.encoder.layout.cardinalities
-    new = large.encoder.layout.cardinalities
-    added = {name: n - old[name] for name, n in new.items() if n > old[name]}
-    for name, entity in large.encoder.entities.items():
-        n_known = len(entity) - len(run.trained.encoder.entities[name]) - added.get(name, 0)
-        if n_known > 0:
-            notes.append(f"{n_known:,} new {name}s have no events: their attributes speak for them")
-    wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
-    training = training or Training()
-    growth = Growth(
-        kind,
-        int(large.is_new.sum()),
-        added,
-        rested,
-        before,
-        after,
-        drift,
-        len(training.epochs),
-        n_replayed,
-        tuple(notes),
-        wall,
-        cpu,
-    )
-    report = replace(
-        run.report,
-        fitted_on=f"{run.report.fitted_on} + {kind}",
-        n_rows={"train": run.report.n_rows["train"] + growth.n_events, "valid": 0, "test": 0},
-        valid={},
-        test={},
-        first_stage={},
-        baselines={},
-        epochs=tuple(training.epochs),
-        best_epoch=training.best_epoch,
-        n_steps=training.n_steps,
-        is_interrupted=False,
-        warnings=(),
-        seconds=wall,
-        cpu_seconds=cpu,
-        test_rows="",
-    )
-    return Run(
-        name=run.name,
-        spec=run.spec,
-        registry=run.registry,
-        plans=run.plans,
-        trained=trained,
-        report=report,
-        metrics=run.metrics,
-        mean_targets=_mean_targets(run, large, table),
-        first_stage=first,
-        growth=growth,
-    )
-
-
-def _metrics(run: Run, trained: Trained, events: Source) -> dict[str, float]:
-    table = encode_rows(trained.encoder, trained.target, events)
-    return evaluate(trained, table, run.metrics, seen=trained.seen)
-
-
-def _earlier(run: Run, large: _Enlarged) -> Past | None:
-    """What users had before, by the rows that they have now."""
-    past = run.trained.past
-    if past is None:
-        return None
-    n_users = len(large.encoder.entities["user"])
-    moved = []
-    for history in (past.positive, past.seen):
-        users, items = history.pairs()
-        own = large.moved["user"][users], large.moved["item"][items]
-        moved.append(History.of_pairs(*own, n_users))
-    return Past(*moved)
-
-
-def _with_index(run: Run, trained: Trained) -> tuple[Trained, str | None]:
-    """The model with an index like the run's, if it had one, and what there is to say of it."""
-    if run.trained.index is None:
-        return trained, None
-    info = run.trained.index.info
-    try:
-        built = build_index(
-            trained,
-            recall=min(0.95, info.recall or 0.95),
-            m=info.m,
-            ef_construction=info.ef_construction,
-            ef=info.ef,
-            seed=info.seed,
-        )
-    except TabcfError as error:
-        return trained, f"the run has no index now: {error}"
-    return replace(trained, index=KeptIndex.of(built)), None
-
-
-def _mean_targets(run: Run, large: _Enlarged, table: Table) -> dict[str, np.ndarray]:
-    """Each entity's mean target over earlier and new events."""
-    encoder, target = large.encoder, run.trained.target
-    found = mean_targets(Encoded(encoder, target, table, None, (0,)))
-    if run.trained.read_events is not None:
-        return found
-    for name, means in found.items():
-        was, entity = np.full(len(means), np.nan), encoder.entities[name]
-        was[large.moved[name]] = run.mean_targets[name]
-        n_now = np.bincount(table.rows[name].numpy(), minlength=len(means))
-        n_was = entity.n_events - n_now
-        sums = np.nan_to_num(was) * n_was + np.nan_to_num(means) * n_now
-        n = entity.n_events
-        found[name] = np.divide(sums, n, out=np.full(len(means), np.nan), where=n > 0)
-        found[name][0] = np.nan
-    return found

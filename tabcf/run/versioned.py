@@ -70,7 +70,7 @@ class Versioned:
         Args:
             new_interactions: A frame or a path: events as in training.
             tables: As for `extend`.
-            replay: Share of the earlier events to learn from again, 0 to 1; 0.2 by default. Where
+            replay: Share of the earlier events to learn from again, 0 to 1; half by default. Where
                 the loss is of a user's whole catalogue, share of the users without new events, each
                 with all of theirs.
             epochs: Passes over these rows; a fifth of the spec's by default.
