@@ -157,8 +157,10 @@ def _all_events(run: Run, given: Source) -> tuple[TrainingEvents, np.ndarray]:
     own = before.frame[columns]
     frame = appended(own, given, _needed(run))
     frame[_NEW] = np.arange(len(frame)) >= len(own)
-    if time_column(run) in columns:
-        frame = _without_repeats(frame, columns)
+    time = time_column(run)
+    if time in columns:
+        ids = [entity.plan.id for entity in trained.encoder.entities.values()]
+        frame = _without_repeats(frame, [*ids, *trained.target.columns], time)
     pair = [trained.encoder.entities[name].plan.id for name in ("user", "item")]
     if spec.duplicates == "mean":
         frame[_NEW] = frame.groupby(pair, dropna=False)[_NEW].transform("max")
@@ -172,12 +174,14 @@ def _all_events(run: Run, given: Source) -> tuple[TrainingEvents, np.ndarray]:
     return TrainingEvents(source, counted_events(run, source)), is_new
 
 
-def _without_repeats(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def _without_repeats(frame: pd.DataFrame, same: list[str], time: str) -> pd.DataFrame:
     """Without new events that are there already; those count as new, but once.
 
-    The same pair with the same target at the same time is the same event, given again.
+    The same ids with the same target at the same time are the same event, given again.
     """
+    columns = list(dict.fromkeys([*same, time]))
     is_repeat = frame[columns].duplicated().to_numpy() & frame[_NEW].to_numpy()
+    is_repeat &= frame[time].notna().to_numpy()
     if not is_repeat.any():
         return frame
     again = frame.loc[is_repeat, columns].drop_duplicates()

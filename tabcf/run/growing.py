@@ -71,11 +71,12 @@ def extended(run: Run, events: Source | None, tables: Mapping[str, Source]) -> R
         raise DataError("extend: expected new rows, or tables of new users or items")
     large = enlarged(run, given, tables, only_new=True)
     table = _learnt(run, large)
+    past = _past(run, large, table)
     trained, rested = _with_rows(run, large)
     first = None
     if run.first_stage is not None:
         first = extended(run.first_stage, events, _tables_of(run.first_stage, tables))
-    trained = _completed(run, trained, large, table, first)
+    trained = _completed(run, trained, large, past, first)
     return measured_run(
         run, trained, large, table, given, first, "extend", (started, cpu_started), rested=rested
     )
@@ -97,6 +98,7 @@ def updated(
         raise DataError(f"{given.name}: expected events to learn from, got none that count")
     large = enlarged(run, given, tables, only_new=False)
     table = _learnt(run, large)
+    past = _past(run, large, table)
     first = None
     if run.first_stage is not None:
         own = UpdateOptions() if _is_solved(run.first_stage) else options
@@ -104,7 +106,7 @@ def updated(
         first = updated(run.first_stage, events, own_tables, own, progress)
     rested: Mapping[str, str] = {}
     if is_solved:
-        encoded = Encoded(large.encoder, run.trained.target, table, _past(run, large, table), (0,))
+        encoded = Encoded(large.encoder, run.trained.target, table, past, (0,))
         stage = _stage(run, large, options)
         trained, training = continue_encoded(
             stage, encoded, None, epochs=1, progress=progress or Silent()
@@ -112,9 +114,9 @@ def updated(
         n_replayed = int((~large.learnt_is_new).sum())
     else:
         trained, rested = _with_rows(run, large)
-        trained = _completed(run, trained, large, table, first)
+        trained = _completed(run, trained, large, past, first)
         trained, training, n_replayed = _trained_on(run, trained, large, table, options, progress)
-    trained = _completed(run, trained, large, table, first)
+    trained = _completed(run, trained, large, past, first)
     return measured_run(
         run,
         trained,
@@ -316,7 +318,7 @@ def _stage(run: Run, large: Enlarged, options: UpdateOptions) -> Stage:
 
 
 def _completed(
-    run: Run, trained: Trained, large: Enlarged, table: Table, first: Run | None
+    run: Run, trained: Trained, large: Enlarged, past: Past | None, first: Run | None
 ) -> Trained:
     """The model with what users had, all events, and its first stage."""
     events = large.events
@@ -326,6 +328,4 @@ def _completed(
     stage = None
     if first is not None and run.trained.first is not None:
         stage = FirstStage(first.trained, run.trained.first.n)
-    past = _past(run, large, table)
-    # Anew, since what a frozen record has found once it keeps.
     return replace(trained, past=past, read_events=read, first=stage, index=None)

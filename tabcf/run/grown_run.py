@@ -88,7 +88,6 @@ def measured_run(
         first_stage={},
         baselines={},
         epochs=tuple(training.epochs),
-        best_epoch=training.best_epoch,
         n_steps=training.n_steps,
         is_interrupted=False,
         warnings=(),
