@@ -5,11 +5,12 @@
 
 Split: all events by timestamp, ties in the file's order; the first 80 % are what a run is fitted
 on, the next 10 % are what it grows by, and the last 10 % are scored: RMSE of ratings, NDCG@10 of
-lists over all items but those that the user had before, every event being a positive. Seed 0 of the
-spec, one run each. `all` is over all of these rows, `grown` over those of users with events among
-the 10 % that the run grew by; four in five of the rows are of users who came later still. CPU
-seconds are of the step alone, one thread, everything loaded: the first fit, the extension, the
-update, or the fit on 90 %.
+lists over all items but those that the user had before, every event being a positive. All ways are
+scored on the same rows and users: whom a run does not know gets its average prediction or list.
+`all` is over all of these rows, `grown` over those of users with events among the 10 % that the run
+grew by: a fifth of the rows, since most of the others are of users who came later still. Seed 0 of
+the spec, one run each. CPU seconds are of the step alone, one thread, everything loaded: the first
+fit, the extension, the update, or the fit on 90 %.
 
 What an update takes by default was chosen with `--choose`, which scores the 70 % to 80 % part and
 never sees what the figures are of.
@@ -23,9 +24,11 @@ import functools
 import itertools
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import tabcf
@@ -88,11 +91,52 @@ def parts(*bounds: float) -> list[pd.DataFrame]:
     ]
 
 
-def scores(run: tabcf.Run, events: pd.DataFrame, new: pd.DataFrame) -> dict[str, float]:
-    """The metric over all events, and over those of users whom the run grew by."""
-    (of_all,) = run.evaluate(events).values()
-    (of_grown,) = run.evaluate(events[events["user_id"].isin(new["user_id"])]).values()
-    return {"all": of_all, "grown": of_grown}
+def scores(run: tabcf.Run, later: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> dict[str, float]:
+    """The metric over all later events, and over those of users whom the run grew by.
+
+    Args:
+        run: Whatever it knows of these users, all ways are scored on the same rows and users.
+        later: Events to score.
+        parts: What came before: what the run was fitted on, and what it grew by.
+    """
+    first, new = parts
+    grown = later[later["user_id"].isin(new["user_id"])].reset_index(drop=True)
+    if run.trained.target.kind != "implicit":
+        return {"all": rmse(run, later), "grown": rmse(run, grown)}
+    return {"all": ndcg(run, later, [first, new]), "grown": ndcg(run, grown, [first, new])}
+
+
+def rmse(run: tabcf.Run, later: pd.DataFrame) -> float:
+    errors = run.predict(later)["prediction"] - later["rating"]
+    return float((errors**2).mean() ** 0.5)
+
+
+def ndcg(run: tabcf.Run, later: pd.DataFrame, before: Sequence[pd.DataFrame], k: int = 10) -> float:
+    """Mean NDCG@k of all users of later events; whom the run does not know gets its average list.
+
+    What a user had before is neither listed nor looked for, also where the run does not know it.
+    """
+    pair = ["user_id", "item_id"]
+    had = pd.concat(before)[pair].drop_duplicates()
+    wanted = later[pair].drop_duplicates().merge(had, how="left", indicator=True)
+    wanted = wanted.loc[wanted["_merge"] == "left_only", pair]
+    users = wanted["user_id"].unique()
+    entity = run.trained.encoder.entities["user"]
+    is_known = entity.index[entity.rows_of_ids(users)] > 0
+    longest = k + int(had["user_id"].value_counts().max())
+    lists = [
+        run.recommend(asked, k=longest, exclude_seen=False)
+        for asked in (users[is_known].tolist(), pd.DataFrame({"user_id": users[~is_known]}))
+        if len(asked)
+    ]
+    listed = pd.concat(lists)[[*pair, "rank"]].merge(had, how="left", indicator=True)
+    listed = listed[listed["_merge"] == "left_only"].drop(columns="_merge")
+    listed["rank"] = listed.sort_values("rank").groupby("user_id").cumcount() + 1
+    hits = listed[listed["rank"] <= k].merge(wanted, on=pair)
+    gains = (1 / np.log2(1 + hits["rank"])).groupby(hits["user_id"]).sum()
+    best = np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))
+    ideal = wanted["user_id"].value_counts().clip(upper=k).map(lambda n: best[n - 1])
+    return float((gains.reindex(ideal.index).fillna(0.0) / ideal).mean())
 
 
 def warm_up(spec: dict[str, Any], events: pd.DataFrame) -> None:
@@ -116,10 +160,10 @@ def figures(name: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         run, seconds = timed(lambda: tabcf.fit(spec, first, path, plugins=["no:*"]))
-        rows.append({"way": "stale", **scores(run, last, new), "cpu": seconds})
+        rows.append({"way": "stale", **scores(run, last, [first, new]), "cpu": seconds})
         try:
             _, seconds = timed(lambda: run.extend(new))
-            rows.append({"way": "extended", **scores(run, last, new), "cpu": seconds})
+            rows.append({"way": "extended", **scores(run, last, [first, new]), "cpu": seconds})
             run = tabcf.load(path, version=1, plugins=["no:*"])
             run.rollback(1)
         except tabcf.RunError:
@@ -127,11 +171,11 @@ def figures(name: str) -> list[dict[str, Any]]:
                 {"way": "extended", "all": float("nan"), "grown": float("nan"), "cpu": float("nan")}
             )
         growth, seconds = timed(lambda: run.update(new))
-        rows.append({"way": "updated", **scores(run, last, new), "cpu": seconds})
+        rows.append({"way": "updated", **scores(run, last, [first, new]), "cpu": seconds})
         print(growth, flush=True)
         both = pd.concat([first, new], ignore_index=True)
         run, seconds = timed(lambda: tabcf.fit(spec, both, plugins=["no:*"]))
-        rows.append({"way": "fitted anew", **scores(run, last, new), "cpu": seconds})
+        rows.append({"way": "fitted anew", **scores(run, last, [first, new]), "cpu": seconds})
     return [{"model": name, **row} for row in rows]
 
 
@@ -140,10 +184,10 @@ def choices(name: str) -> list[dict[str, Any]]:
     first, new, later = parts(0.6, 0.7, 0.8)
     spec = {**BASE, **SPECS[name]}
     run = tabcf.fit(spec, first, plugins=["no:*"])
-    rows = [{"epochs": 0.0, **scores(run, later, new), "cpu": 0.0}]
+    rows = [{"epochs": 0.0, **scores(run, later, [first, new]), "cpu": 0.0}]
     with contextlib.suppress(tabcf.RunError):
         run.extend(new)
-        rows.append({"epochs": 0.0, **scores(run, later, new), "cpu": 0.0})
+        rows.append({"epochs": 0.0, **scores(run, later, [first, new]), "cpu": 0.0})
         run = tabcf.fit(spec, first, plugins=["no:*"])
     with tempfile.TemporaryDirectory() as folder:
         path = run.save(Path(folder) / "run")
@@ -158,7 +202,7 @@ def choices(name: str) -> list[dict[str, Any]]:
             }
             _, seconds = timed(functools.partial(own.update, new, **options))
             row = {"epochs": epochs, "replay": replay, "rate": rate}
-            rows.append({**row, **scores(own, later, new), "cpu": seconds})
+            rows.append({**row, **scores(own, later, [first, new]), "cpu": seconds})
     return [{"model": name, **row} for row in rows]
 
 

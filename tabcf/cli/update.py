@@ -19,7 +19,7 @@ __all__ = ["command"]
     help="Share of earlier events to learn from again; 0.5 by default.",
 )
 @click.option("--epochs", type=int, help="Passes; a fifth of the spec's by default.")
-@click.option("--learning-rate", type=float, help="In place of the spec's.")
+@click.option("--learning-rate", type=float, help="Three tenths of the spec's by default.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @growth_options
 def command(

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["UpdateOptions", "extended", "updated"]
 
-# Share of a fit's epochs that an update takes, and of the earlier events that it replays.
-_EPOCHS, _REPLAY = 0.2, 0.5
+# Shares of a fit's epochs and learning rate that an update takes, and of earlier events that it
+# replays: `benchmarks/grow.py --choose`.
+_EPOCHS, _RATE, _REPLAY = 0.2, 0.3, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,9 +293,8 @@ def _rows_of(table: Table, positions: np.ndarray) -> Table:
 
 def _stage(run: Run, large: Enlarged, options: UpdateOptions) -> Stage:
     """What the run is fitted by, over all events as training rows."""
-    changes: dict[str, Any] = {"early_stopping": None}
-    if options.learning_rate is not None:
-        changes["learning_rate"] = options.learning_rate
+    rate = options.learning_rate or run.spec.train.learning_rate * _RATE
+    changes: dict[str, Any] = {"early_stopping": None, "learning_rate": rate}
     spec = run.spec.model_copy(update={"train": run.spec.train.model_copy(update=changes)})
     events, encoder = large.events, large.encoder
     entities: dict[str, tuple[EntityPlan, Source | None]] = {

@@ -74,7 +74,7 @@ class Versioned:
                 the loss is of a user's whole catalogue, share of the users without new events, each
                 with all of theirs.
             epochs: Passes over these rows; a fifth of the spec's by default.
-            learning_rate: In place of the spec's.
+            learning_rate: The highest; three tenths of the spec's by default.
             progress: What is told of each step; nothing by default.
 
         Returns:

@@ -422,3 +422,38 @@ def test_a_version_is_loaded_without_going_back(saved: Path, tmp_path: Path) -> 
     copy = run.save(tmp_path / "copy")
     assert [v.version for v in tabcf.load(copy).versions()] == [1]
     same(tabcf.load(copy).predict(ALL), run.predict(ALL))
+
+
+PLUGIN = """\
+tabcf_plugin: 1
+name: night
+version: '1'
+columns:
+  daypart: {hour_bins: {from: timestamp, edges: [6, 18]}}
+  kind: {mapping: {from: item_id, table: kinds.csv, value: kind}}
+"""
+
+
+def test_a_version_has_its_plugins_with_it(tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "night.yaml").write_text(PLUGIN)
+    kinds = [f"{item},k{item % 3}" for item in range(30)]
+    (shelf / "kinds.csv").write_text("\n".join(["item_id,kind", *kinds, ""]))
+    spec = _base(
+        plugins=[str(shelf / "night.yaml")],
+        columns={"at": "night/daypart", "kind": "night/kind"},
+        **RATED["embedding_nn"],
+    )
+    tabcf.fit(spec, OLD, tmp_path / "run", plugins=["no:*"])
+    shutil.rmtree(shelf)
+    run = tabcf.load(tmp_path / "run")
+    run.update(GIVEN)
+    again = tabcf.load(tmp_path / "run")
+    same(again.predict(ALL), run.predict(ALL))
+    assert (tmp_path / "run" / "versions" / "2" / "plugins" / "night.yaml").is_file()
+    (tmp_path / "run" / "versions" / "2" / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(RunError, match=r"versions/2: the file weights\.safetensors was changed"):
+        tabcf.load(tmp_path / "run")
+    again.rollback()
+    assert tabcf.load(tmp_path / "run").version == 1
