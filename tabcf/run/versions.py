@@ -114,7 +114,7 @@ def add_version(
         if used != based_on:
             raise RunError(
                 f"{home}: grows from version {based_on}, but version {used} is in use by now; load "
-                "it anew"
+                "it anew, or roll back first"
             )
         number = max(v.version for v in versions) + 1
         scratch: Path | None = None
