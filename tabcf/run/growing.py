@@ -33,7 +33,7 @@ from tabcf.run.prepare import Encoded, Events, past_of, training_rows
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.run import Run
 from tabcf.run.train import Stage, continue_encoded
-from tabcf.run.unknown import unknown_policy, write_mean_rows
+from tabcf.run.unknown import unknown_policy
 from tabcf.training.loop import Training
 
 if TYPE_CHECKING:
@@ -253,10 +253,8 @@ def _trained_on(
     found, training = continue_encoded(
         stage, encoded, trained, epochs=epochs, progress=progress or Silent()
     )
-    policy = unknown_policy(spec, run.registry)
-    if policy.mean_strength is not None:
-        layout = large.encoder.layout
-        write_mean_rows(found.model, layout, table, strength=policy.mean_strength)
+    layout = large.encoder.layout
+    unknown_policy(spec, run.registry, layout).write_means(found.model, layout, table)
     return found, training, int((chosen & ~large.learnt_is_new).sum())
 
 

@@ -107,7 +107,7 @@ def test_similar_and_inspect(run: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["recommend", "RUN"], "give either --user or --users"),
+        (["recommend", "RUN"], "give --user, --users or --in"),
         (["recommend", "RUN", "--user", "1", "--context", "noon"], "expected COLUMN=VALUE"),
         (["similar", "RUN", "--item", "film x"], "item_id 'film x' is unknown"),
         (["inspect", "RUN", "--biases", "shop"], "no entity 'shop'; known: user, item"),
