@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tabcf.errors import DataError, RunError, SpecError, TabcfError
     from tabcf.nn import CollabNN, DotProduct, DotProductBias, EmbeddingNN, TabularModel
+    from tabcf.run.cross_validation import CrossValidation
     from tabcf.run.fit import fit
     from tabcf.run.folder import load
     from tabcf.run.run import Run
 
 __all__ = [
     "CollabNN",
+    "CrossValidation",
     "DataError",
     "DotProduct",
     "DotProductBias",
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CollabNN": "tabcf.nn",
+    "CrossValidation": "tabcf.run.cross_validation",
     "DataError": "tabcf.errors",
     "DotProduct": "tabcf.nn",
     "DotProductBias": "tabcf.nn",

@@ -33,6 +33,7 @@ def command(out: Path, quiet: bool) -> None:
     from tabcf.cli.progress import Shown
     from tabcf.run.fit import fit
     from tabcf.run.folder import next_free
+    from tabcf.run.run import Run
 
     runs = []
     for title, name in (
@@ -43,6 +44,7 @@ def command(out: Path, quiet: bool) -> None:
         click.secho(f"\n{title}", bold=True)
         click.echo(f"   {spec}\n")
         run = fit(spec, progress=None if quiet else Shown())
+        assert isinstance(run, Run)
         run.save(next_free(out, run.name))
         _show_test(run)
         runs.append(run)
@@ -94,6 +96,7 @@ def _show_biases(watching: Run, ratings: Run) -> None:
     """Biases come from a model of ratings that has them: one more small fit."""
     from tabcf.cli.show import show_frame
     from tabcf.run.fit import fit
+    from tabcf.run.run import Run
 
     spec = {
         **ratings.spec.model_dump(mode="json", exclude={"columns", "entities", "model"}),
@@ -108,7 +111,9 @@ def _show_biases(watching: Run, ratings: Run) -> None:
         "model": {"dot_product_bias": {"factors": 50, "y_range": [0, 5.5]}},
         "train": {"epochs": 5, "batch_size": 512, "learning_rate": 2e-2, "weight_decay": 0.1},
     }
-    biases = fit(spec).biases("item").reset_index()
+    run = fit(spec)
+    assert isinstance(run, Run)
+    biases = run.biases("item").reset_index()
     for title, frame in (
         ("The ten highest item biases", biases.head(10)),
         ("The ten lowest", biases.tail(10).iloc[::-1]),

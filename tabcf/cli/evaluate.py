@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tabcf.cli.growth import show_growth
-from tabcf.cli.session import load_run
+from tabcf.cli.session import load_tested
 from tabcf.cli.show import formats
 
 __all__ = ["command"]
@@ -18,15 +18,28 @@ __all__ = ["command"]
 @click.option("--no-retrieve", is_flag=True, help="Leave out RUN's own first stage.")
 @formats
 def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: str | None) -> None:
-    """Measure RUN on DATA; without DATA, show what was measured when it was trained."""
-    from tabcf.cli.show import show_frame, show_measured
+    """Measure RUN on DATA; without DATA, show what was measured when it was trained.
+
+    Of a cross-validation, each fold's run with mean and standard deviation.
+    """
+    from tabcf.cli.show import show_folds, show_frame, show_measured
     from tabcf.data.sources import read_source
     from tabcf.evaluation.users import N_RELEVANT
+    from tabcf.run.cross_validation import CrossValidation
 
     for option, is_given in (("--groups", groups), ("--no-retrieve", no_retrieve)):
         if is_given and data is None:
             raise click.UsageError(f"{option} needs DATA")
-    loaded = load_run(run)
+    loaded = load_tested(run)
+    if isinstance(loaded, CrossValidation):
+        if groups:
+            raise click.UsageError("--groups is of one run; give one of its folds")
+        if data is None:
+            show_folds(loaded, style)
+        else:
+            table = loaded.evaluate(data, retrieve=not no_retrieve)
+            show_frame(table.rename_axis("").reset_index(), style)
+        return
     if data is not None:
         source = read_source(data)
         if groups:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tabcf.run.cross_validation import CrossValidation
 
 __all__ = ["command"]
 
@@ -25,6 +29,11 @@ __all__ = ["command"]
     help="Change a value of the spec, such as train.epochs=3.",
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Folds of a cross-validation at a time; by default as many as there are cores.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on with the fit that was broken off: that of --out, or the last one of SPEC in runs/.",
@@ -36,16 +45,16 @@ def command(
     data: str | None,
     out: Path | None,
     overrides: tuple[str, ...],
+    jobs: int | None,
     resume: bool,
     quiet: bool,
     style: str | None,
 ) -> None:
     """Train what SPEC declares, test it and save the run."""
-    import json
-
     from tabcf.cli.progress import Shown
     from tabcf.cli.session import session
     from tabcf.cli.show import show_measured
+    from tabcf.run.cross_validation import CrossValidation
     from tabcf.run.fit import fit
 
     run = fit(
@@ -56,10 +65,16 @@ def command(
         overrides=overrides,
         plugins=session().plugins,
         progress=None if quiet else Shown(),
+        jobs=jobs,
         resume=resume,
     )
+    if isinstance(run, CrossValidation):
+        _show_folds(run, spec, quiet=quiet, style=style)
+        return
     folder = run.folder
     if style == "json":
+        import json
+
         click.echo(json.dumps({"folder": str(folder), **run.report.to_json()}, indent=1))
         return
     if not quiet:
@@ -72,3 +87,18 @@ def command(
             )
             show_measured(run.test_table, {run.label: run.test_groups}, None)
     click.echo(str(folder))
+
+
+def _show_folds(found: CrossValidation, spec: Path, *, quiet: bool, style: str | None) -> None:
+    """Print what came of a cross-validation; a fold without a run is exit status 1."""
+    from tabcf.cli.show import show_folds
+
+    if style == "json" or not quiet:
+        show_folds(found, style)
+    if style != "json":
+        click.echo(str(found.folder))
+    for fold, reason in found.failures.items():
+        click.echo(f"fold {fold} failed: {reason}", err=True)
+    if len(found.folds) < found.n_folds:
+        click.echo(f"tabcf fit {spec} --out {found.folder} --resume fits the rest", err=True)
+        click.get_current_context().exit(130 if found.is_interrupted else 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tabcf.run.progress import epoch_line
 from tabcf.training.loop import EpochReport
 
 __all__ = ["Shown"]
@@ -46,11 +47,7 @@ class Shown:
 
     def epoch(self, report: EpochReport, epochs: int) -> None:
         """Print a line."""
-        valid = "".join(f"  valid {name} {value:.4f}" for name, value in report.validation.items())
-        self._line(
-            f"epoch {report.epoch:>{len(str(epochs))}}/{epochs}  loss {report.train_loss:.4f}"
-            f"{valid}  {report.seconds:.1f} s"
-        )
+        self._line(epoch_line(report, epochs))
 
     def stop(self) -> None:
         """Close the bar."""

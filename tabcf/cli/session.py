@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from tabcf.run.cross_validation import CrossValidation
     from tabcf.run.run import Run
 
-__all__ = ["Session", "load_run", "session", "yaml_values"]
+__all__ = ["Session", "load_run", "load_tested", "session", "yaml_values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,18 @@ def load_run(folder: str) -> Run:
 
     options = session()
     return load(folder, plugins=options.plugins, allow_changed_plugins=options.allow_changed)
+
+
+def load_tested(folder: str) -> Run | CrossValidation:
+    """The run in a folder, or all runs of a cross-validation's folder."""
+    from tabcf.run.cross_validation import CrossValidation, is_cross_validation
+
+    if not is_cross_validation(folder):
+        return load_run(folder)
+    options = session()
+    return CrossValidation.load(
+        folder, plugins=options.plugins, allow_changed_plugins=options.allow_changed
+    )
 
 
 def yaml_values(option: str, texts: Iterable[str]) -> list[Any]:

@@ -11,7 +11,9 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["formats", "show_frame", "show_measured", "show_metrics"]
+    from tabcf.run.cross_validation import CrossValidation
+
+__all__ = ["formats", "show_folds", "show_frame", "show_measured", "show_metrics"]
 
 
 def formats(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,6 +77,34 @@ def show_measured(
     show_metrics(rows)
     for name, frame in apart.items():
         show_frame(frame, title=f"{name}, by whether training had events of user and item")
+
+
+def show_folds(found: CrossValidation, style: str | None = None) -> None:
+    """Print what came of each fold, mean and standard deviation, and those of the baselines."""
+    table, summary = found.table, found.summary
+    if style == "json":
+        models = {
+            str(model): {row.metric: {"mean": row.mean, "sd": row.sd} for row in rows.itertuples()}
+            for model, rows in summary.set_index("model").groupby(level=0, sort=False)
+        }
+        state = {"folder": str(found.folder), "n_folds": found.n_folds}
+        state |= {"failures": dict(found.failures), "models": models}
+        folds = table.drop(index=["mean", "sd"]).to_dict("index")
+        click.echo(json.dumps({**state, "folds": folds}, indent=1))
+        return
+    others = summary[summary["model"] != found.label]
+    for model, rows in others.groupby("model", sort=False):
+        for part in ("mean", "sd"):
+            values = dict(zip(rows["metric"], rows[part], strict=True))
+            table.loc[f"{model}, {part}"] = [values.get(name) for name in table.columns]
+    n_rows = [report.n_rows["test"] for report in found.reports.values()]
+    seconds = sum(report.cpu_seconds for report in found.reports.values())
+    if style is None:
+        click.echo(
+            f"{found.label}: test, {len(found.folds)} of {found.n_folds} folds, "
+            f"{sum(n_rows):,} rows; {seconds:.1f} CPU-s; sd is that of a fold"
+        )
+    show_frame(table.rename_axis("").reset_index(), style)
 
 
 def _console() -> Any:

@@ -5,7 +5,7 @@ A `build` function imports what is heavy inside itself, so that listing definiti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -205,10 +205,13 @@ class SplitDefinition(Definition):
 
     0 trains, 1 validates, 2 tests; 3 is told of those who test and neither learnt from nor scored.
 
-    `roles` maps `user`, `item` and `target` to column names, as far as there are any.
+    `roles` maps `user`, `item` and `target` to column names, as far as there are any. A split that
+    can be several ones has `folds(options)`: the options of each by its name, none where the given
+    options are of one alone. `assign` then takes the first of them.
     """
 
     assign: Callable[[pd.DataFrame, dict[str, str], Any, np.random.Generator], np.ndarray]
+    folds: Callable[[Any], Mapping[str, Mapping[str, Any]]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

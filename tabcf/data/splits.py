@@ -189,7 +189,13 @@ def leave_last_out_split(
 
 
 def kfold_split(
-    events: pd.DataFrame, *, k: int, fold: int, valid: float, rng: Generator
+    events: pd.DataFrame,
+    *,
+    k: int,
+    fold: int,
+    valid: float,
+    rng: Generator,
+    by: str | None = None,
 ) -> np.ndarray:
     """One of k random folds tests; with one seed, the k folds hold each row once.
 
@@ -197,25 +203,34 @@ def kfold_split(
         events: N rows.
         k: Number of folds, at least 2.
         fold: Which one tests, from 1 to k.
-        valid: Share of the other folds' rows that validates, in [0, 1).
+        valid: Share of the other folds' rows (with `by`, ids) that validates, in [0, 1).
         rng: Which rows.
+        by: A column whose values stay together in one fold, such as user ids; rows without one
+            are on their own.
 
     Raises:
-        DataError: There is no such fold, fewer rows than folds, or no row to train on.
+        DataError: There is no such fold or column, fewer rows than folds, or no row to train on.
     """
-    n = len(events)
     if k < 2 or not 1 <= fold <= k:
         raise DataError(
             f"kfold split: expected k of at least 2 and a fold from 1 to k, got k {k} "
             f"and fold {fold}"
         )
+    codes, what = np.arange(len(events)), "rows"
+    if by is not None:
+        require(events, by)
+        codes, values = pd.factorize(events[by])
+        is_missing = codes < 0
+        codes[is_missing] = len(values) + np.arange(is_missing.sum())
+        what = f"different '{by}'"
+    n = int(codes.max(initial=-1)) + 1
     if n < k:
-        raise DataError(f"kfold split: {n:,} rows cannot fill {k} folds")
+        raise DataError(f"kfold split: {n:,} {what} cannot fill {k} folds")
     order = rng.permutation(n)
     first, last = (fold - 1) * n // k, fold * n // k
     rest = np.concatenate([order[:first], order[last:]])
-    n_valid, _ = counts(len(rest), valid, 0, what="rows of the other folds")
-    return dealt(n, np.concatenate([order[first:last], rest]), n_valid, last - first)
+    n_valid, _ = counts(len(rest), valid, 0, what=f"{what} of the other folds")
+    return dealt(n, np.concatenate([order[first:last], rest]), n_valid, last - first)[codes]
 
 
 def official_split(

@@ -15,7 +15,7 @@ from tabcf.evaluation.lists import RankedUsers
 from tabcf.recommend.predictor import decode_table, true_values
 from tabcf.recommend.trained import Trained
 
-__all__ = ["N_RELEVANT", "N_ROWS", "N_TRAIN", "user_metrics"]
+__all__ = ["N_RELEVANT", "N_ROWS", "N_TRAIN", "pooled_users", "user_metrics"]
 
 N_TRAIN, N_ROWS, N_RELEVANT = "n_train", "n_rows", "n_relevant"
 
@@ -75,6 +75,35 @@ def user_metrics(
         for name, column in _errors(trained, table, place, n_rows).items():
             frame[name] = column
     return frame
+
+
+def pooled_users(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The metrics of each user over the test rows of several folds.
+
+    Args:
+        frames: What `user_metrics` gave for each fold, with the same columns.
+
+    Returns:
+        The same columns, a row a user: counts are sums, `rmse` and `mae` those of all the user's
+        rows together, and metrics of lists means over the folds that have one.
+    """
+    user = frames[0].columns[0]
+    rows = pd.concat(frames, ignore_index=True)
+    counts = [name for name in (N_TRAIN, N_ROWS, N_RELEVANT) if name in rows]
+    means = [name for name in rows.columns[1:] if name not in (*counts, "rmse", "mae")]
+    weight = rows[N_ROWS].to_numpy(np.float64)
+    sums = {
+        "rmse": np.where(weight > 0, rows["rmse"] ** 2 * weight, 0.0) if "rmse" in rows else None,
+        "mae": np.where(weight > 0, rows["mae"] * weight, 0.0) if "mae" in rows else None,
+    }
+    grouped = rows.assign(**{n: s for n, s in sums.items() if s is not None}).groupby(user)
+    pooled = pd.concat([grouped[counts].sum(), grouped[means].mean()], axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for name in ("rmse", "mae"):
+            if name in rows:
+                mean = grouped[name].sum() / pooled[N_ROWS]
+                pooled[name] = np.sqrt(mean) if name == "rmse" else mean
+    return pooled.reset_index()[list(frames[0].columns)]
 
 
 def _errors(

@@ -36,7 +36,15 @@ from tabcf.run.progress import Progress
 from tabcf.spec.records import Checkpoint, Spec
 from tabcf.training.state import Best, EpochReport, TrainingState
 
-__all__ = ["Checkpoints", "PhaseKeeper", "Spent", "broken_off", "checkpointed", "reserve"]
+__all__ = [
+    "Checkpoints",
+    "PhaseKeeper",
+    "Spent",
+    "broken_off",
+    "checkpointed",
+    "partial_of",
+    "reserve",
+]
 
 _FIT, _LOCK, _ENDING, _ABOUT = "fit.json", "lock", ".safetensors", "tabcf"
 # What a fit may be resumed with other values of.

@@ -13,6 +13,7 @@ from tabcf.errors import DataError, RunError
 from tabcf.evaluation.compare import N_RESAMPLES, compare_users, shared_metrics
 
 if TYPE_CHECKING:
+    from tabcf.run.cross_validation import CrossValidation
     from tabcf.run.run import Run
 
 __all__ = ["compare_runs", "identity_of_rows"]
@@ -34,12 +35,17 @@ def identity_of_rows(frame: pd.DataFrame, ids: Sequence[str]) -> str:
 
 
 def compare_runs(
-    runs: Sequence[Run], *, names: Sequence[str], n_resamples: int = N_RESAMPLES, seed: int = 0
+    runs: Sequence[Run | CrossValidation],
+    *,
+    names: Sequence[str],
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Each run less the first, as paired differences per user with 95 % bootstrap intervals.
 
     Args:
-        runs: At least two, with users, fitted with the same test rows.
+        runs: At least two, with users, fitted with the same test rows. Cross-validations are
+            compared over all their folds together: a user's result is that over the folds.
         names: What to call them.
         n_resamples: Resamples of the users.
         seed: Of the resamples.
@@ -60,7 +66,7 @@ def compare_runs(
                 f"{name}: has no test results per user: it has no users or no test rows, or was "
                 "fitted by an older tabcf"
             )
-        if run.report.test_rows != runs[0].report.test_rows:
+        if run.test_rows != runs[0].test_rows:
             raise RunError(
                 f"{name} and {names[0]} were tested on different rows, so that their results are "
                 "not comparable; give both the same data, split and seed, and for implicit targets "

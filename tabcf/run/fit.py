@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage
 from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
+from tabcf.run.cross_validation import CrossValidation
 from tabcf.run.folder import environment
+from tabcf.run.folds import cross_validate, folds_of
 from tabcf.run.prepare import Encoded, Events, first_stage_of, load_events
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.registry import compose_registry
@@ -29,6 +32,7 @@ from tabcf.run.tracking import tracked
 from tabcf.run.train import Fitted, Stage, fit_stage, refit_stage
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Spec
+from tabcf.training.loop import EpochReport
 
 __all__ = ["fit", "fit_events"]
 
@@ -42,8 +46,9 @@ def fit(
     overrides: Sequence[str] = (),
     plugins: Sequence[Any] = (),
     progress: Progress | None = None,
+    jobs: int | None = None,
     resume: bool = False,
-) -> Run:
+) -> Run | CrossValidation:
     """Train, test and, with `out`, save what a spec declares.
 
     Args:
@@ -56,12 +61,16 @@ def fit(
         plugins: Modules or objects with hooks, beside the installed plugins; `"no:NAME"` leaves
             an installed one out, `"no:*"` all.
         progress: What is told of each step; nothing by default.
+        jobs: How many folds of a cross-validation are fitted at a time; by default as many as
+            there are cores.
         resume: Go on with the fit that was broken off: that of `out`, or the last one of the spec
-            in `runs`. It ends with the weights that it would have had without a break.
+            in `runs`. It ends with the weights that it would have had without a break. Of a
+            cross-validation, the folds that are not done.
 
     Returns:
         The run. After Ctrl-C it holds the weights reached by then; of two stages, that ends the
-        training of the one at hand.
+        training of the one at hand. With a split of several folds, such as `{kfold: {k: 5}}`,
+        their runs together.
 
     Raises:
         SpecError: Everything that is wrong with the spec, at once.
@@ -78,10 +87,24 @@ def fit(
     document = read_spec(spec, registry, overrides=overrides)
     registry = document.registry
     progress = progress or Silent()
-    if out is not None:
+    has_folds = bool(folds_of(document.spec, registry))
+    if out is not None and not (resume and has_folds):
         Run.check_free(Path(out))
     name = document.spec.name or document.name
     events = load_events(document.spec, registry, data=data, folder=document.folder)
+    if has_folds:
+        return cross_validate(
+            document,
+            events,
+            fit_events,
+            data=data,
+            out=None if out is None else Path(out),
+            runs=None if runs is None else Path(runs),
+            plugins=plugins,
+            progress=progress,
+            jobs=jobs,
+            resume=resume,
+        )
     if out is None and runs is not None:
         out = (broken_off if resume else reserve)(Path(runs), name)
     return fit_events(
@@ -104,22 +127,45 @@ def fit_events(
     progress: Progress,
     out: Path | None = None,
     is_resumed: bool = False,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    is_whole: bool = False,
 ) -> Run:
     """Train and test on events that are read and split; with `out`, save the run there.
 
     Of two stages the first one is fitted first, and both are fitted again on the validation rows
-    or neither is, so that they have learnt from the same rows. With `out`, the states of trainings
-    are kept by the way; with `is_resumed`, trainings go on from those of a fit that was broken off.
+    or neither is, so that they have learnt from the same rows.
+
+    Args:
+        spec: What to fit.
+        registry: The components that it names.
+        events: Read and split.
+        name: The run's.
+        progress: Told of each step.
+        out: A folder to write the run to; the states of trainings are kept by the way.
+        is_resumed: Whether trainings go on from the states of a fit that was broken off.
+        on_epoch: Told of each epoch of the spec's own model; what it raises ends the fit.
+        is_whole: Whether a training that Ctrl-C cut short is of no use.
+
+    Raises:
+        KeyboardInterrupt: It was cut short, and that is of no use.
     """
+    fit_them = partial(
+        _fit,
+        spec,
+        registry,
+        events,
+        name=name,
+        progress=progress,
+        on_epoch=on_epoch,
+        is_whole=is_whole,
+    )
     if out is None:
-        return _fit(spec, registry, events, name=name, progress=progress)
+        return fit_them()
     versions = environment()["packages"]
     with checkpointed(
         out, spec, versions=versions, is_resumed=is_resumed, progress=progress
     ) as checkpoints:
-        return _fit(
-            spec, registry, events, name=name, progress=progress, out=out, checkpoints=checkpoints
-        )
+        return fit_them(out=out, checkpoints=checkpoints)
 
 
 def _fit(
@@ -129,6 +175,8 @@ def _fit(
     *,
     name: str,
     progress: Progress,
+    on_epoch: Callable[[EpochReport], None] | None,
+    is_whole: bool,
     out: Path | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Run:
@@ -147,15 +195,23 @@ def _fit(
                 keeper = _keeper(checkpoints, "retrieve-fit", first)
                 found = fit_stage(first, progress=progress, keeper=keeper)
             progress.note(f"second stage: {spec.model.name}")
+
+        def epoch_ended(report: EpochReport) -> None:
+            tracking.epoch(report)
+            if on_epoch is not None:
+                on_epoch(report)
+
         fitted = fit_stage(
             stage,
             progress=progress,
-            on_epoch=tracking.epoch,
+            on_epoch=epoch_ended,
             first=_as_first(spec, found),
             keeper=_keeper(checkpoints, "fit", stage),
         )
         is_interrupted = fitted.training.is_interrupted
         is_interrupted |= found is not None and found.training.is_interrupted
+        if is_interrupted and is_whole:
+            raise KeyboardInterrupt
         if spec.train.refit and events.count(VALID) and not is_interrupted:
             if first is not None and found is not None:
                 with _of_first_stage():

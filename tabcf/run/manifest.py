@@ -15,6 +15,7 @@ from typing import Any
 from tabcf.errors import RunError
 
 __all__ = [
+    "FOLDS",
     "FORMAT",
     "check_file",
     "fingerprints",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 FORMAT = 1
+# What makes a folder that of a cross-validation, whose folds are runs within it.
+FOLDS = "folds.json"
 _MANIFEST = "manifest.json"
 
 
@@ -48,6 +51,12 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         RunError: The folder is no run, or is of another format.
     """
     path = folder / _MANIFEST
+    if (folder / FOLDS).is_file() and not path.is_file():
+        one = min(folder.glob("fold-*"), default=folder / "fold-1")
+        raise RunError(
+            f"{folder}: holds the folds of a cross-validation; give one of them, such as {one}, or "
+            "read all with tabcf.CrossValidation.load"
+        )
     if not path.is_file():
         what = "no such folder" if not folder.is_dir() else f"no {_MANIFEST} in it"
         raise RunError(f"{folder}: expected the folder of a run; {what}")

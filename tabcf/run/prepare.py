@@ -46,6 +46,7 @@ __all__ = [
     "load_events",
     "past_of",
     "read_rows",
+    "split_again",
     "training_rows",
 ]
 
@@ -145,9 +146,13 @@ def load_events(
         guesses = tuple(guess_columns(source, leave_out=(*target.columns, PART_COLUMN)))
     plans = column_plans(spec, registry, guesses, folder=folder)
     source.require([name for plan in plans for table, name in plan.raw if table == EVENT])
-    return Events(
-        source, _split(spec, registry, source), positive, target, plans, guesses, entities
-    )
+    part = _split(spec, registry, source)
+    return Events(source, part, positive, target, plans, guesses, entities)
+
+
+def split_again(spec: Spec, registry: Registry, events: Events) -> Events:
+    """The same events, split as another spec of the same data says."""
+    return replace(events, part=_split(spec, registry, events.source))
 
 
 def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:

@@ -6,7 +6,16 @@ from typing import Protocol
 
 from tabcf.training.loop import EpochReport
 
-__all__ = ["Progress", "Silent"]
+__all__ = ["Progress", "Silent", "epoch_line"]
+
+
+def epoch_line(report: EpochReport, epochs: int) -> str:
+    """An epoch as one line of text."""
+    valid = "".join(f"  valid {name} {value:.4f}" for name, value in report.validation.items())
+    return (
+        f"epoch {report.epoch:>{len(str(epochs))}}/{epochs}  loss {report.train_loss:.4f}"
+        f"{valid}  {report.seconds:.1f} s"
+    )
 
 
 class Progress(Protocol):

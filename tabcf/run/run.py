@@ -713,6 +713,11 @@ class Run(Versioned):
         return model if self.first_stage is None else f"{self.first_stage.label}, then {model}"
 
     @property
+    def test_rows(self) -> str:
+        """Says which rows it was tested on; empty without users."""
+        return self.report.test_rows
+
+    @property
     def test_table(self) -> dict[str, Mapping[str, float]]:
         """Test metrics by what was tested: the run, its first stage alone, and the baselines.
 

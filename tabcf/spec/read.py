@@ -31,7 +31,7 @@ class SpecDocument:
     Attributes:
         spec: The spec. Paths in it are as written: relative to `folder`.
         tree: The plain values as given, overrides applied.
-        folder: The spec file's folder; None for a spec from Python.
+        folder: The spec file's folder; for a spec from Python, the given one.
         name: The file's name without its ending, `spec` for one from Python.
         places: Where each value was written.
         registry: The components that it can name, those of its own plugin files included.
@@ -51,6 +51,7 @@ def read_spec(
     *,
     overrides: Sequence[str] = (),
     columns: Mapping[str, Collection[str]] | None = None,
+    folder: Path | None = None,
 ) -> SpecDocument:
     """Read and check a spec.
 
@@ -60,6 +61,7 @@ def read_spec(
         overrides: Changes such as `"train.epochs=3"`, with values in YAML.
         columns: Column names of tables that are known already, by `"event"` or an entity's
             name; what the spec says of other tables is not compared with them.
+        folder: Where paths in a mapping start from; those in a file start from its folder.
 
     Returns:
         The spec, its plain values and where each was written.
@@ -67,7 +69,7 @@ def read_spec(
     Raises:
         SpecError: Everything that is wrong with it, a line each, from the top of the file.
     """
-    document, folder, label = _load(source)
+    document, folder, label = _load(source, folder)
     listed, *_ = apply_overrides(document.tree, overrides, registry)
     registry = with_spec_plugins(listed, registry, folder, label)
     tree, applied, lines = apply_overrides(document.tree, overrides, registry)
@@ -95,8 +97,10 @@ def read_spec(
     return SpecDocument(spec, tree, folder, name, places, registry)
 
 
-def _load(source: str | Path | Mapping[str, Any]) -> tuple[Document, Path | None, str | None]:
+def _load(
+    source: str | Path | Mapping[str, Any], folder: Path | None
+) -> tuple[Document, Path | None, str | None]:
     if isinstance(source, Mapping):
-        return Document(plain_values(source)), None, None
+        return Document(plain_values(source)), folder, None
     path, label = Path(source), str(source)
     return read_document(path, label), path.parent, label

@@ -30,6 +30,7 @@ from tabcf.plugin.registry import parse_options
 from tabcf.run.fit import fit
 from tabcf.run.folder import load
 from tabcf.run.registry import compose_registry
+from tabcf.run.run import Run
 from tabcf.testing.data import tiny_ratings
 from tabcf.testing.targets import target_of
 
@@ -213,6 +214,7 @@ class ModelContract:
         with tempfile.TemporaryDirectory() as folder:
             plugins = ["no:*", *self._plugins()]
             run = fit(spec, events, Path(folder, "run"), plugins=plugins)
+            assert isinstance(run, Run)
             loaded = load(Path(folder, "run"), plugins=plugins)
             if kind == "implicit":
                 users = events["user_id"].unique()[:5]

@@ -14,6 +14,7 @@ import tabcf
 
 PUBLIC = [
     "CollabNN",
+    "CrossValidation",
     "DataError",
     "DotProduct",
     "DotProductBias",

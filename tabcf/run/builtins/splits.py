@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from tabcf.contracts.definitions import SplitDefinition
 from tabcf.contracts.options import Options
@@ -59,14 +59,27 @@ class LeaveLastOutOptions(Options):
 
 
 class KFoldOptions(Options):
-    """One of k folds."""
+    """K folds, each of which tests once, or one of them."""
+
+    shorthand: ClassVar[str | None] = "k"
 
     k: Annotated[int, Field(ge=2)] = 5
     """Number of folds."""
-    fold: PositiveInt = 1
-    """Which fold tests, from 1."""
+    fold: PositiveInt | None = None
+    """The one fold that tests, from 1; by default each of them in turn: cross-validation."""
     valid: _Share = 0.1
-    """Share of the other rows that validates."""
+    """Share of the other rows that validates; with `by`, of the other ids."""
+    by: str | None = None
+    """What stays in one fold together: `user`, `item`, or a column such as a session's; by default
+    each row is on its own."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Which rows are a fold; by default as the spec's seed has it."""
+
+    @model_validator(mode="after")
+    def _one_of_k(self) -> KFoldOptions:
+        if self.fold is not None and self.fold > self.k:
+            raise ValueError(f"expected a fold from 1 to {self.k}, got {self.fold}")
+        return self
 
 
 class OfficialOptions(Options):
@@ -74,8 +87,9 @@ class OfficialOptions(Options):
 
     shorthand: ClassVar[str | None] = "fold"
 
-    fold: Literal["u1", "u2", "u3", "u4", "u5"]
-    """MovieLens-100K's folds: u1 tests on the first 20,000 rows, u2 on the next, and so on."""
+    fold: Literal["u1", "u2", "u3", "u4", "u5", "all"]
+    """MovieLens-100K's folds: u1 tests on the first 20,000 rows, u2 on the next, and so on; `all`
+    is each of them in turn: cross-validation."""
     valid: _Share = 0.0
     """Share of the training rows that validates."""
 
@@ -148,9 +162,26 @@ def _leave_last_out(
 
 
 def _kfold(events: _Frame, roles: _Roles, o: KFoldOptions, rng: np.random.Generator) -> np.ndarray:
+    import numpy as np
+
     from tabcf.data.splits import kfold_split
 
-    return kfold_split(events, k=o.k, fold=o.fold, valid=o.valid, rng=rng)
+    return kfold_split(
+        events,
+        k=o.k,
+        fold=o.fold or 1,
+        valid=o.valid,
+        rng=rng if o.seed is None else np.random.default_rng(o.seed),
+        by=None if o.by is None else roles.get(o.by, o.by),
+    )
+
+
+def _kfolds(o: KFoldOptions) -> dict[str, dict[str, Any]]:
+    if o.fold is not None:
+        return {}
+    return {
+        str(fold): {**o.model_dump(exclude_unset=True), "fold": fold} for fold in range(1, o.k + 1)
+    }
 
 
 def _official(
@@ -158,7 +189,16 @@ def _official(
 ) -> np.ndarray:
     from tabcf.data.splits import official_split
 
-    return official_split(events, fold=o.fold, valid=o.valid, rng=rng)
+    return official_split(events, fold="u1" if o.fold == "all" else o.fold, valid=o.valid, rng=rng)
+
+
+def _officials(o: OfficialOptions) -> dict[str, dict[str, Any]]:
+    if o.fold != "all":
+        return {}
+    return {
+        f"u{number}": {**o.model_dump(exclude_unset=True), "fold": f"u{number}"}
+        for number in range(1, 6)
+    }
 
 
 def _labels(
@@ -229,17 +269,19 @@ SPLITS = (
     ),
     SplitDefinition(
         name="kfold",
-        example="{kfold: {k: 5, fold: 1}}",
+        example="{kfold: {k: 5}}",
         options=KFoldOptions,
-        summary="One of k random folds tests.",
+        summary="Cross-validation: each of k random folds tests once; or one of them alone.",
         assign=_kfold,
+        folds=_kfolds,
     ),
     SplitDefinition(
         name="official",
         example="{official: u1}",
         options=OfficialOptions,
-        summary="A published fold of MovieLens-100K.",
+        summary="A published fold of MovieLens-100K, or all five.",
         assign=_official,
+        folds=_officials,
     ),
     SplitDefinition(
         name="labels",
