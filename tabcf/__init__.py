@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tabcf.run.fit import fit
     from tabcf.run.folder import load
     from tabcf.run.run import Run
+    from tabcf.tuning.search import tune
 
 __all__ = [
     "CollabNN",
@@ -31,6 +32,7 @@ __all__ = [
     "TabularModel",
     "fit",
     "load",
+    "tune",
 ]
 
 __version__ = "0.1.0"
@@ -49,6 +51,7 @@ _HOMES = {
     "TabularModel": "tabcf.nn",
     "fit": "tabcf.run.fit",
     "load": "tabcf.run.folder",
+    "tune": "tabcf.tuning.search",
 }
 
 

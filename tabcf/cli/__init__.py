@@ -42,6 +42,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of specs, for editors.",
     "similar": "List the nearest items or users.",
     "simulate": "Simulate what recommending does to users over time.",
+    "tune": "Try settings of a spec by their validation metric.",
     "update": "Go on training a run with new events.",
     "versions": "List the versions of a run.",
 }

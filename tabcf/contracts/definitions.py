@@ -6,7 +6,7 @@ A `build` function imports what is heavy inside itself, so that listing definiti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tabcf.contracts.options import Options
@@ -80,6 +80,7 @@ class ModelDefinition(Definition):
     gradient descent and takes no loss; `lowers(options)` gives the loss, as a spec names it, that
     the solution is the lowest of, where it is one of tabcf's. `unknown` is the default policy for
     ids without training. `orders_items` is false for a model to which all items are alike.
+    `space` says what `tabcf tune` tries by default: by option, as in a spec's `tune.space`.
     """
 
     targets: frozenset[TargetKind]
@@ -90,6 +91,7 @@ class ModelDefinition(Definition):
     unknown: Literal["mean", "masked"] = "masked"
     is_single_output: bool = False
     orders_items: bool = True
+    space: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +222,7 @@ class FitDefinition(Definition):
 
     `build(member, target, options)` turns what builds the model for a layout into what builds the
     fitted one, such as several of it; `solve(model, problem, options, rng)` fits that. `loss` names
-    the loss whose best solution it looks for.
+    the loss whose best solution it looks for. `space` says what `tabcf tune` tries by default.
     """
 
     models: frozenset[str]
@@ -228,6 +230,7 @@ class FitDefinition(Definition):
     loss: str
     build: Callable[[Callable[[Layout], nn.Module], TargetInfo, Any], Callable[[Layout], nn.Module]]
     solve: Callable[[nn.Module, FitProblem, Any, Generator], None]
+    space: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,8 +53,11 @@ class _Child:
             **own_group,
         )
 
-    def do(self, task: Message, on_message: Callable[[Message], None]) -> bool:
-        """Do a task; whether the process came to its end."""
+    def do(self, task: Message, on_message: Callable[[Message], Any]) -> bool:
+        """Do a task; whether the process came to its end.
+
+        What `on_message` returns is the answer to a message that asks for one.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -64,7 +67,11 @@ class _Child:
             message = json.loads(line)
             if message == _END:
                 return True
-            on_message(message)
+            answer = on_message(message)
+            if "asks" in message:
+                with contextlib.suppress(BrokenPipeError):
+                    self.process.stdin.write(json.dumps(answer) + "\n")
+                    self.process.stdin.flush()
         return False
 
     def last_words(self) -> str:
@@ -106,7 +113,7 @@ class Children:
         self._lock = Lock()
         self._is_ended = False
 
-    def run(self, task: Message, on_message: Callable[[Message], None]) -> None:
+    def run(self, task: Message, on_message: Callable[[Message], Any]) -> None:
         """Have a task done by one that is idle, or by a new one.
 
         Raises:
@@ -161,7 +168,7 @@ def serve(do: Callable[[Any, Callable[[Message], None]], None]) -> None:
         messages.flush()
 
     with contextlib.redirect_stdout(sys.stderr):
-        for line in sys.stdin:
+        while line := sys.stdin.readline():  # for a task may read its answers in between
             do(json.loads(line), send)
             send(_END)
 

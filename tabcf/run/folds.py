@@ -29,7 +29,7 @@ from tabcf.spec.read import SpecDocument
 from tabcf.spec.records import Component, Spec
 from tabcf.training.loop import EpochReport
 
-__all__ = ["FoldProgress", "cross_validate", "folds_of", "told"]
+__all__ = ["FoldProgress", "as_sent", "cross_validate", "fingerprint", "folds_of", "told"]
 
 _CHILD = "tabcf.run.fold_process"
 
@@ -163,7 +163,7 @@ def cross_validate(
     """
     name = document.spec.name or document.name
     splits = folds_of(document.spec, document.registry)
-    rows = _fingerprint(events.source)
+    rows = fingerprint(events.source)
     states = dict.fromkeys(splits, "waiting")
     folder = out
     if resume:
@@ -183,7 +183,7 @@ def cross_validate(
     scratch: Scratch | None = None
     is_interrupted = False
     with tempfile.TemporaryDirectory(prefix="tabcf-") as shared:
-        given = _as_sent(data, events.source, Path(shared)) if n_jobs > 1 else None
+        given = as_sent(data, events.source, Path(shared)) if n_jobs > 1 else None
         can_send = given is not None and all(isinstance(plugin, str) for plugin in plugins)
         if can_send and folder is None:
             scratch = Scratch()
@@ -353,7 +353,7 @@ def _is_done(folder: Path, fold: str) -> bool:
     return (folder / f"fold-{fold}").is_dir()
 
 
-def _fingerprint(source: Source) -> str:
+def fingerprint(source: Source) -> str:
     """A SHA-256 of all values in the order of the rows."""
     frame = source.frame
     try:
@@ -364,7 +364,7 @@ def _fingerprint(source: Source) -> str:
     return hashlib.sha256(names + values.to_numpy().tobytes()).hexdigest()
 
 
-def _as_sent(data: Any, source: Source, folder: Path) -> dict[str, Any] | None:
+def as_sent(data: Any, source: Source, folder: Path) -> dict[str, Any] | None:
     """How a child process gets the given data; None where it cannot have the very same."""
     if data is None or isinstance(data, (str, Path)):
         return {"data": None if data is None else str(data)}

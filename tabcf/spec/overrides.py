@@ -14,7 +14,7 @@ from tabcf.spec.marks import KeyPath
 from tabcf.spec.places import as_text
 from tabcf.spec.wording import describe
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "path_of"]
 
 _PATH = re.compile(r"[^.\[\]=\s]+(?:\.[^.\[\]=\s]+|\[\d{1,4}\])*")
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
@@ -68,13 +68,26 @@ class _Setting(NamedTuple):
     replaced: list[KeyPath]
 
 
+def path_of(text: str) -> KeyPath:
+    """The steps of a path as it is written.
+
+    Raises:
+        SpecError: It is none.
+
+    Example:
+        >>> path_of("model.layers[1]")
+        ('model', 'layers', 1)
+    """
+    if not _PATH.fullmatch(text.strip()):
+        raise SpecError([f"expected a path such as train.epochs, got {describe(text)}"])
+    return tuple(int(match[1]) if match[1] else match[2] for match in _STEP.finditer(text.strip()))
+
+
 def _parsed(text: str) -> tuple[KeyPath, Any]:
     left, equals, right = text.partition("=")
     if not equals or not _PATH.fullmatch(left.strip()):
         raise SpecError(["expected PATH=VALUE, such as train.epochs=3"])
-    path: KeyPath = tuple(
-        int(match[1]) if match[1] else match[2] for match in _STEP.finditer(left.strip())
-    )
+    path = path_of(left)
     try:
         document = parse_document(right, "value")
     except SpecError as error:

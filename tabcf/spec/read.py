@@ -19,6 +19,7 @@ from tabcf.spec.plain import plain_values
 from tabcf.spec.plugins import check_used_plugins, with_entities, with_spec_plugins
 from tabcf.spec.records import Spec
 from tabcf.spec.shape import validated
+from tabcf.spec.tune_check import tune_problems
 from tabcf.spec.wording import describe
 
 __all__ = ["SpecDocument", "read_spec"]
@@ -90,6 +91,8 @@ def read_spec(
         problems += component_problems(place, registry)
     broken = {problem.path[:1] for problem in shape_problems}
     problems += check(tree, spec, registry, broken=broken, tables=columns)
+    if spec is not None and not problems and not lines:
+        problems += tune_problems(tree, spec, registry)
     lines = problem_lines(problems, places) + lines
     if lines or spec is None:
         raise SpecError(lines)

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from tabcf.contracts.options import Options
+from tabcf.spec.tune import Tune
 from tabcf.spec.wording import describe
 
 __all__ = [
@@ -339,6 +340,8 @@ class Spec(Options):
     Metrics are those of the model's own lists; `tabcf audit` measures both."""
     track: tuple[Component, ...] = ()
     """Who is told of the fit, such as a log file."""
+    tune: Tune | None = None
+    """What `tabcf tune` tries."""
     seed: int = Field(default=42, ge=0)
     """Where all randomness starts."""
 

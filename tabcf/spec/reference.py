@@ -29,6 +29,7 @@ from tabcf.spec.records import (
     UserWeights,
 )
 from tabcf.spec.shape import record_schema
+from tabcf.spec.tune import Range, Tune
 from tabcf.spec.wording import did_you_mean, flow, nodes_at, type_in_words
 
 __all__ = ["component_text", "default_of", "example_of", "reference_page"]
@@ -46,6 +47,8 @@ _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("`train.early_stopping`", "train.early_stopping", EarlyStopping),
     ("`train.checkpoint`", "train.checkpoint", Checkpoint),
     ("`retrieve`", "retrieve", Retrieve),
+    ("`tune`", "tune", Tune),
+    ("A range in `tune.space`", "tune.space.PATH", Range),
 )
 _KIND_TITLES: Mapping[str, str] = {
     "model": "Models: `model`",

@@ -26,6 +26,7 @@ PUBLIC = [
     "TabularModel",
     "fit",
     "load",
+    "tune",
 ]
 
 

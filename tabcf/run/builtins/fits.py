@@ -126,6 +126,10 @@ FITS = (
         loss="mse",
         build=_build_als,
         solve=_solve_als,
+        space={
+            "l2": {"low": 1.0, "high": 100.0, "log": True},
+            "l2_bias": {"low": 0.3, "high": 30.0, "log": True},
+        },
     ),
     FitDefinition(
         name="gibbs",
@@ -137,5 +141,6 @@ FITS = (
         loss="mse",
         build=_build_gibbs,
         solve=_solve_gibbs,
+        space={"init_scale": {"low": 0.01, "high": 1.0, "log": True}},
     ),
 )

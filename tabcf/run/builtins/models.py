@@ -207,6 +207,7 @@ MODELS = (
         summary="Embed each categorical column, join the numbers, and a multi-layer perceptron.",
         targets=_ALL - {"implicit"},
         build=_tabular,
+        space={"layers": [[50], [100, 50], [200, 100]], "dropout": {"low": 0.0, "high": 0.5}},
     ),
     ModelDefinition(
         name="embedding_nn",
@@ -216,6 +217,7 @@ MODELS = (
         targets=_ALL,
         build=_embedding_nn,
         needs=_USER_ITEM,
+        space={"layers": [[50], [100, 50], [200, 100]], "dropout": {"low": 0.0, "high": 0.5}},
     ),
     ModelDefinition(
         name="dot_product",
@@ -227,6 +229,7 @@ MODELS = (
         needs=_USER_ITEM,
         unknown="mean",
         is_single_output=True,
+        space={"factors": {"low": 8, "high": 128, "log": True}},
     ),
     ModelDefinition(
         name="dot_product_bias",
@@ -238,6 +241,7 @@ MODELS = (
         needs=_USER_ITEM,
         unknown="mean",
         is_single_output=True,
+        space={"factors": {"low": 8, "high": 128, "log": True}},
     ),
     ModelDefinition(
         name="collab_nn",
@@ -247,5 +251,6 @@ MODELS = (
         targets=_ALL,
         build=_collab_nn,
         needs=_USER_ITEM,
+        space={"n_hidden": {"low": 16, "high": 256, "log": True}},
     ),
 )

@@ -174,6 +174,10 @@ SOLVED = (
         solve=_solve,
         needs=_USER_ITEM,
         is_single_output=True,
+        space={
+            "damping_user": {"low": 1.0, "high": 50.0, "log": True},
+            "damping_item": {"low": 1.0, "high": 50.0, "log": True},
+        },
     ),
     ModelDefinition(
         name="popular",
@@ -195,6 +199,7 @@ SOLVED = (
         solve=_solve,
         needs=_USER_ITEM,
         is_single_output=True,
+        space={"l2": {"low": 10.0, "high": 2000.0, "log": True}},
     ),
     ModelDefinition(
         name="edlae",
@@ -206,6 +211,10 @@ SOLVED = (
         solve=_solve,
         needs=_USER_ITEM,
         is_single_output=True,
+        space={
+            "l2": {"low": 10.0, "high": 2000.0, "log": True},
+            "dropout": {"low": 0.1, "high": 0.9},
+        },
     ),
     ModelDefinition(
         name="item_knn",
@@ -217,6 +226,10 @@ SOLVED = (
         solve=_solve,
         needs=_USER_ITEM,
         is_single_output=True,
+        space={
+            "k": {"low": 10, "high": 500, "log": True},
+            "shrink": {"low": 1.0, "high": 100.0, "log": True},
+        },
     ),
     ModelDefinition(
         name="ials",
@@ -230,5 +243,10 @@ SOLVED = (
         needs=_USER_ITEM,
         unknown="mean",
         is_single_output=True,
+        space={
+            "factors": {"low": 8, "high": 128, "log": True},
+            "l2": {"low": 0.001, "high": 0.1, "log": True},
+            "unobserved_weight": {"low": 0.02, "high": 1.0, "log": True},
+        },
     ),
 )

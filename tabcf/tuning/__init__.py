@@ -1,0 +1,1 @@
+"""A search for the settings that validate best; knows specs and runs, and no command line."""
