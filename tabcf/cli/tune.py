@@ -87,9 +87,8 @@ def command(
         show_frame(found.trials, style)
     if style is None and not quiet:
         setting = "  ".join(f"{path} {value}" for path, value in found.best.items())
-        click.echo(
-            f"best: trial {found.best_trial}, valid {found.metric} {found.best_value:.4f}  {setting}"
-        )
+        value = f"valid {found.metric} {found.best_value:.4f}"
+        click.echo(f"best: trial {found.best_trial}, {value}  {setting}")
         if found.run is not None and found.run.report.test:
             click.echo(
                 f"test, {found.run.report.n_rows['test']:,} rows; fitted on "

@@ -61,8 +61,8 @@ class Tune(Options):
     sampler: Literal["tpe", "random"] = "tpe"
     """How the next setting is chosen: near those that were good, or at random."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """Which trials are ended early: those behind the median of others at the same epoch, or those
-    that lose in rounds of ever more epochs."""
+    """Which trials are ended early: those behind the median of others at the same tenth of their
+    training, from its half on, or those that lose in rounds of ever longer training."""
 
     @field_validator("time")
     @classmethod

@@ -234,12 +234,13 @@ class _Search:
 
     def _try(self, trial: Trial, fit: FitSetting) -> None:
         is_behind = False
+        epochs = int(trial.setting.get("train.epochs", self.own.get("train.epochs", 1)))
 
         def epoch_ended(report: EpochReport) -> None:
             nonlocal is_behind
             with self.lock:
                 value = report.validation.get(self.metric, float("nan"))
-                is_behind = trial.is_behind(report.epoch, value)
+                is_behind = trial.is_behind(report.epoch, epochs, value)
                 if is_behind or self.is_late:
                     raise Stopped("stopped")
 

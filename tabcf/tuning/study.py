@@ -28,8 +28,11 @@ __all__ = ["Study", "Trial", "require_optuna"]
 _JOURNAL = "trials.jsonl"
 _SETTING, _LOST, _REASON = "setting", "lost", "reason"
 _RANDOM_FIRST = 10
-# Trials before the first one that is ended early, and epochs of each that are left alone.
-_WARM_TRIALS, _WARM_EPOCHS = 5, 2
+# Trials are compared at tenths of their training, since a schedule of ten epochs is behind one of
+# three after the first, whatever it comes to.
+_TENTHS = 10
+# Trials before the first one that is ended early, and tenths of each that are left alone.
+_WARM_TRIALS, _WARM_TENTHS = 5, 5
 
 
 def require_optuna() -> Any:
@@ -57,12 +60,18 @@ class Trial:
         """The setting as `--set` takes it."""
         return [override(path, value) for path, value in self.setting.items()]
 
-    def is_behind(self, epoch: int, value: float) -> bool:
-        """Whether its validation metric after an epoch says that it is not worth going on."""
+    def is_behind(self, epoch: int, epochs: int, value: float) -> bool:
+        """Whether its validation metric after one of its epochs says that it is not worth going on.
+
+        The metric counts for every tenth of the training that the epoch has come to or past.
+        """
         if not math.isfinite(value):
             return False
-        self.trial.report(value, epoch)
-        return self.trial.should_prune()
+        first, last = ((_TENTHS * e) // epochs for e in (epoch - 1, epoch))
+        for tenth in range(first + 1, last + 1):
+            self.trial.report(value, tenth)
+        self.trial.set_user_attr("epochs", epoch)
+        return last > first and epoch < epochs and self.trial.should_prune()
 
 
 class Study:
@@ -85,15 +94,15 @@ class Study:
         seed: int,
         is_higher_better: bool,
     ) -> None:
-        optuna = require_optuna()
+        self._optuna, self._tune, self._seed = require_optuna(), tune, seed
         from optuna.storages.journal import JournalFileBackend
 
-        self._optuna, self._tune, self._seed = optuna, tune, seed
         self._parameters = tuple(parameters)
+        self._paths = [parameter.path for parameter in parameters]
         backend = JournalFileBackend(str(folder / _JOURNAL))
-        self._study: optuna.Study = optuna.create_study(
+        self._study: optuna.Study = self._optuna.create_study(
             study_name="tabcf",
-            storage=optuna.storages.JournalStorage(backend),
+            storage=self._optuna.storages.JournalStorage(backend),
             pruner=self._pruner(),
             direction="maximize" if is_higher_better else "minimize",
             load_if_exists=True,
@@ -106,9 +115,9 @@ class Study:
     def _pruner(self) -> Any:
         pruners = self._optuna.pruners
         if self._tune.pruner == "median":
-            return pruners.MedianPruner(_WARM_TRIALS, n_warmup_steps=_WARM_EPOCHS)
+            return pruners.MedianPruner(_WARM_TRIALS, n_warmup_steps=_WARM_TENTHS)
         if self._tune.pruner == "hyperband":
-            return pruners.HyperbandPruner(min_resource=1, reduction_factor=3)
+            return pruners.HyperbandPruner(1, _TENTHS, reduction_factor=3)
         return pruners.NopPruner()
 
     def _sampler(self, number: int) -> Any:
@@ -120,9 +129,12 @@ class Study:
 
     def begin(self, own: Mapping[str, Any]) -> Trial:
         """The next setting; the first one has the spec's own values, as far as they are tried."""
-        number = len(self._kept()) + len(self._running()) + 1
+        taken = {t.user_attrs["number"] for t in (*self._kept(), *self._running())}
+        number = min(set(range(1, len(taken) + 2)) - taken)
         if number == 1:
-            first = {p.path: p.drawn(own.get(p.path)) for p in self._parameters}
+            # A mapping of columns, such as weight_decay, has what is meant for all as `default`.
+            values = {p: own.get(p, own.get(f"{p}.default")) for p in self._paths}
+            first = {p.path: p.drawn(values[p.path]) for p in self._parameters}
             self._study.enqueue_trial({k: v for k, v in first.items() if v is not None})
         self._study.sampler = self._sampler(number)
         trial = self._study.ask({p.path: p.distribution() for p in self._parameters})
@@ -195,7 +207,7 @@ class Study:
     def table(self, metric: str) -> pd.DataFrame:
         """One row a trial: `trial`, `state`, the metric, `epochs`, `seconds`, and the setting."""
         rows = []
-        names = _short_names([p.path for p in self._parameters])
+        names = _short_names(self._paths)
         for trial in sorted(self._kept(), key=lambda t: int(t.user_attrs["number"])):
             state = trial.state.name.lower()
             seconds = trial.duration.total_seconds() if trial.duration else float("nan")
@@ -207,7 +219,7 @@ class Study:
                     "trial": trial.user_attrs["number"],
                     "state": {"complete": "done", "fail": "failed"}.get(state, state),
                     metric: float("nan") if value is None else value,
-                    "epochs": trial.user_attrs.get("epochs", len(trial.intermediate_values)),
+                    "epochs": trial.user_attrs.get("epochs", 0),
                     "seconds": round(seconds, 2),
                     **{names[path]: v for path, v in trial.user_attrs[_SETTING].items()},
                 }

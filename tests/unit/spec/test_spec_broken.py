@@ -60,7 +60,7 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
             "1:1: model: is required",
             "16:1: unknown key 'modle'; did you mean 'model'? known: tabcf, name, plugins, "
             "data, target, entities, columns, model, fit, loss, negatives, metrics, split, "
-            "unknown, duplicates, train, retrieve, rerank, track, seed",
+            "unknown, duplicates, train, retrieve, rerank, track, tune, seed",
         ],
     ),
     (

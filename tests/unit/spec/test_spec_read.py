@@ -232,7 +232,7 @@ class TestOverrides:
                 "sede=1",
                 "unknown key 'sede'; did you mean 'seed'? known: tabcf, name, plugins, "
                 "data, target, entities, columns, model, fit, loss, negatives, metrics, split, "
-                "unknown, duplicates, train, retrieve, rerank, track, seed",
+                "unknown, duplicates, train, retrieve, rerank, track, tune, seed",
             ),
             (
                 "loss=mes",
