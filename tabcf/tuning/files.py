@@ -126,10 +126,10 @@ def write_best(
     if isinstance(data, (str, Path)):
         moved["data"] = _moved(str(data), Path(), folder)
     elif data is None and "data" in moved:
-        moved["data"] = _moved(moved["data"], base, folder)
+        moved["data"] = _moved_rows(moved["data"], base, folder)
     for name, entity in moved.get("entities", {}).items():
         if entity.get("table"):
-            table = {"table": _moved(entity["table"], base, folder)}
+            table = {"table": _moved_rows(entity["table"], base, folder)}
             moved["entities"] = {**moved["entities"], name: {**entity, **table}}
     if moved.get("plugins"):
         moved["plugins"] = [
@@ -156,6 +156,15 @@ def write_best(
     scratch.write_text(f"# {comment}\n#   tabcf fit {path}\n{text}", encoding="utf-8")
     scratch.replace(path)
     return path
+
+
+def _moved_rows(rows: Any, base: Path, folder: Path) -> Any:
+    """Where rows are from another folder; a query says it without one."""
+    if isinstance(rows, str):
+        return _moved(rows, base, folder)
+    if isinstance(rows, Mapping) and isinstance(rows.get("path"), str):
+        return {**rows, "path": _moved(rows["path"], base, folder)}
+    return rows
 
 
 def _moved(path: str, base: Path, folder: Path, *, prefix: str = "") -> str:

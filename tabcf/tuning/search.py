@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from tabcf.data.sources import source_of_frame
 from tabcf.errors import RunError, SpecError, TabcfError, TrainingError
 from tabcf.run.children import Children, Message
 from tabcf.run.cross_validation import Scratch
@@ -117,6 +118,8 @@ def tune(
     require_optuna()
     progress = progress or Silent()
     rules = document.spec.tune or Tune()
+    if data is not None and not isinstance(data, (str, Path)):
+        data = source_of_frame(data).frame  # once: a stream cannot be read again
     bench = Bench.of(document.tree, document.folder, data, plugins)
     parameters_ = _parameters(document)
     metric, is_higher_better = _metric(bench, rules)
@@ -156,7 +159,10 @@ def tune(
     write_best(tree, folder, base=document.folder or Path(), data=data, comment=comment)
     run = None
     if not search.is_interrupted:
-        run = _final(document, tree, data, plugins, progress, None if scratch else folder)
+        try:
+            run = _final(document, tree, data, plugins, progress, None if scratch else folder)
+        except KeyboardInterrupt:
+            search.is_interrupted = True
     return Tuning(
         metric,
         study.table(metric),
@@ -317,8 +323,6 @@ class _Sent:
 
 def _whole(bench: Bench) -> Any:
     """The given frame as a source, for processes that split it again; anything else as it is."""
-    from tabcf.data.sources import source_of_frame
-
     if bench.data is None or isinstance(bench.data, (str, Path)):
         return bench.events.source
     return source_of_frame(bench.data)
@@ -419,4 +423,5 @@ def _final(
         name=document.spec.name or document.name,
         progress=progress,
         out=None if folder is None else next_free(folder, "run"),
+        is_whole=True,
     )
