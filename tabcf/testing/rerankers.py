@@ -118,6 +118,7 @@ class RerankerContract:
 def _trained() -> Trained:
     """A dot product that was fitted on films and those who watched them."""
     from tabcf.run.fit import fit
+    from tabcf.run.run import Run
 
     films = heavy_group()
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +133,9 @@ def _trained() -> Trained:
             "split": {"random": {"valid": 0, "test": 0}},
             "train": {"epochs": 5, "batch_size": 64, "learning_rate": 0.03},
         }
-        return fit(spec, films.events, plugins=["no:*"]).trained
+        run = fit(spec, films.events, plugins=["no:*"])
+        assert isinstance(run, Run)
+        return run.trained
 
 
 def _pool(order: Tensor | None = None) -> Pool:
