@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.errors import DataError
 from tabcf.nn.embedding import init_rows, resolve_widths
+from tabcf.nn.rows import RowTable, empty_rows, lookup
 from tabcf.nn.sides import Sides
 from tabcf.nn.tabular import in_range
 
@@ -49,8 +49,8 @@ class CollabNN(nn.Module):
     ) -> None:
         super().__init__()
         d_user, d_item = resolve_widths((n_users, n_items), widths)
-        self.users = nn.Parameter(init_rows(torch.empty(n_users, d_user)))
-        self.items = nn.Parameter(init_rows(torch.empty(n_items, d_item)))
+        self.users = RowTable(init_rows(empty_rows(n_users, d_user)))
+        self.items = RowTable(init_rows(empty_rows(n_items, d_item)))
         self.layers = nn.Sequential(
             nn.Linear(d_user + d_item, n_hidden), nn.ReLU(), nn.Linear(n_hidden, d_out)
         )
@@ -67,8 +67,8 @@ class CollabNN(nn.Module):
                 "CollabNN takes one user and one item column and nothing else; "
                 "use EmbeddingNN for more columns"
             )
-        users = F.embedding(x_cat[:, 0], self.users)
-        vectors = torch.cat([users, F.embedding(x_cat[:, 1], self.items)], 1)
+        users = lookup(x_cat[:, 0], self.users)
+        vectors = torch.cat([users, lookup(x_cat[:, 1], self.items)], 1)
         return in_range(self.layers(vectors), self.y_range)
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
@@ -79,8 +79,8 @@ class CollabNN(nn.Module):
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         of_users, of_items = first.weight.split([self.users.shape[1], self.items.shape[1]], 1)
-        user_part = F.embedding(query.user.x_cat[:, 0], self.users) @ of_users.T + first.bias
-        item_part = F.embedding(items.x_cat[:, 0], self.items) @ of_items.T
+        user_part = lookup(query.user.x_cat[:, 0], self.users) @ of_users.T + first.bias
+        item_part = lookup(items.x_cat[:, 0], self.items) @ of_items.T
         return in_range(self.layers[1:](user_part[:, None] + item_part[None]), self.y_range)
 
     def bias_parameters(self) -> list[nn.Parameter]:

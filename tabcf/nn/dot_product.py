@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Side
 from tabcf.errors import DataError
 from tabcf.nn.embedding import check_columns, init_rows, pooled
+from tabcf.nn.rows import RowTable, empty_rows, lookup
 from tabcf.nn.sides import Columns, Sides
 from tabcf.nn.tabular import in_range
 
@@ -106,10 +106,10 @@ class DotProduct(nn.Module):
         self.register_buffer("_starts", starts.to(torch.int32), persistent=False)
         self._is_plain = len(self.cardinalities) == 2 and not n_continuous and not set_cardinalities
         n_rows = sum(self.cardinalities)
-        self.factors = nn.Parameter(init_rows(torch.empty(n_rows, factors)))
+        self.factors = RowTable(init_rows(empty_rows(n_rows, factors)))
         self.continuous_factors = nn.Parameter(init_rows(torch.empty(n_continuous, factors)))
         self.set_factors = nn.ParameterList(
-            nn.Parameter(init_rows(torch.empty(n, factors))) for n in self.set_cardinalities
+            RowTable(init_rows(empty_rows(n, factors))) for n in self.set_cardinalities
         )
 
     _starts: Tensor
@@ -220,7 +220,7 @@ class DotProduct(nn.Module):
     def _column_vectors(self, inputs: Inputs) -> list[Tensor]:
         """`(B, D)` of each column: categorical, continuous and set ones."""
         rows = inputs.x_cat + self._starts
-        found = list(F.embedding(rows, self.factors).unbind(1))
+        found = list(lookup(rows, self.factors).unbind(1))
         found += [
             x[:, None] * v for x, v in zip(inputs.x_cont.T, self.continuous_factors, strict=True)
         ]
@@ -229,7 +229,7 @@ class DotProduct(nn.Module):
 
     def _plain(self, rows: Tensor) -> Tensor:
         """`(B, 1)` from `(B, 2)` rows of the table."""
-        left, right = F.embedding(rows, self.factors).unbind(1)
+        left, right = lookup(rows, self.factors).unbind(1)
         return (left * right).sum(1, keepdim=True)
 
     def _query_terms(self, query: Query) -> _Terms:
@@ -247,12 +247,12 @@ class DotProduct(nn.Module):
     def _terms(self, inputs: Inputs, columns: Columns) -> _Terms:
         """The sum of some columns' vectors, `(B, D)`, and their products, `(B, 1)`."""
         if len(columns.cat) == 1 and not columns.cont and not columns.sets:
-            own = F.embedding(self._table_rows(inputs, columns).squeeze(1), self.factors)
+            own = lookup(self._table_rows(inputs, columns).squeeze(1), self.factors)
             return _Terms(own, own.new_zeros(len(own), 1))
         total = self.factors.new_zeros(len(inputs.x_cat), self.n_factors)
         squares = self.factors.new_zeros(len(inputs.x_cat), 1)
         if columns.cat:
-            vectors = F.embedding(self._table_rows(inputs, columns), self.factors)
+            vectors = lookup(self._table_rows(inputs, columns), self.factors)
             total = total + vectors.sum(1)
             squares = squares + vectors.pow(2).sum((1, 2)).unsqueeze(1)
         if columns.cont:
@@ -336,10 +336,10 @@ class DotProductBias(DotProduct):
             y_range=y_range,
             dropout=dropout,
         )
-        self.biases = nn.Parameter(init_rows(torch.empty(sum(self.cardinalities), 1)))
+        self.biases = RowTable(init_rows(empty_rows(sum(self.cardinalities), 1)))
         self.continuous_weights = nn.Parameter(torch.zeros(n_continuous))
         self.set_biases = nn.ParameterList(
-            nn.Parameter(torch.zeros(n, 1)) for n in self.set_cardinalities
+            RowTable(torch.zeros(n, 1)) for n in self.set_cardinalities
         )
 
     def row_terms(
@@ -355,7 +355,7 @@ class DotProductBias(DotProduct):
 
     def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]:
         """The columns' biases, then the products of all pairs of vectors, each `(B,)`."""
-        biases = list(F.embedding(inputs.x_cat + self._starts, self.biases).squeeze(2).unbind(1))
+        biases = list(lookup(inputs.x_cat + self._starts, self.biases).squeeze(2).unbind(1))
         biases += list((inputs.x_cont * self.continuous_weights).unbind(1))
         for bag, table in zip(inputs.x_sets, self.set_biases, strict=True):
             biases.append(pooled(bag, table, norm=self.set_norm).squeeze(1))
@@ -375,12 +375,12 @@ class DotProductBias(DotProduct):
         return [*super().set_rows(column), (self.set_biases[column], rows)]
 
     def _plain(self, rows: Tensor) -> Tensor:
-        return super()._plain(rows) + F.embedding(rows, self.biases).sum(1)
+        return super()._plain(rows) + lookup(rows, self.biases).sum(1)
 
     def _terms(self, inputs: Inputs, columns: Columns) -> _Terms:
         vector, inner = super()._terms(inputs, columns)
         if columns.cat:
-            inner = inner + F.embedding(self._table_rows(inputs, columns), self.biases).sum(1)
+            inner = inner + lookup(self._table_rows(inputs, columns), self.biases).sum(1)
         if columns.cont:
             weights = self.continuous_weights[columns.cont]
             inner = inner + (inputs.x_cont @ weights).unsqueeze(1)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import DataError
+from tabcf.nn.rows import RowTable, empty_rows, lookup
 
 __all__ = [
     "ColumnEmbeddings",
@@ -24,6 +25,9 @@ __all__ = [
     "pooled",
     "resolve_widths",
 ]
+
+# Numbers that are drawn at a time.
+_DRAWN = 1 << 22
 
 
 def embedding_width(cardinality: int) -> int:
@@ -65,8 +69,13 @@ def check_columns(x_cat: Tensor, n_columns: int) -> None:
 
 
 def init_rows(table: Tensor) -> Tensor:
-    """Fill with N(0, 0.01²), cut at two deviations, as fastai does."""
-    return nn.init.trunc_normal_(table, std=0.01, a=-0.02, b=0.02)
+    """Fill with N(0, 0.01²), cut at two deviations, as fastai does; some rows at a time.
+
+    Drawing takes several times the memory of what is drawn.
+    """
+    for part in table.split(max(_DRAWN // max(table[:1].numel(), 1), 1)) if len(table) else ():
+        nn.init.trunc_normal_(part, std=0.01, a=-0.02, b=0.02)
+    return table
 
 
 class ColumnEmbeddings(nn.Module):
@@ -102,7 +111,7 @@ class ColumnEmbeddings(nn.Module):
                 self._place[column] = (len(self.tables), start)
                 starts.append(start)
                 start += self.cardinalities[column]
-            self.tables.append(nn.Parameter(init_rows(torch.empty(start, width))))
+            self.tables.append(RowTable(init_rows(empty_rows(start, width))))
             number = len(self._groups)
             for name, numbers in (("start", starts), ("columns", columns)):
                 self.register_buffer(
@@ -123,16 +132,16 @@ class ColumnEmbeddings(nn.Module):
             return torch.zeros(len(x_cat), 0, device=x_cat.device)
         if len(self._groups) == 1:
             index = x_cat + self._buffer("start", 0) if n_columns > 1 else x_cat
-            return F.embedding(index, self.tables[0]).flatten(1)
+            return lookup(index, self.tables[0]).flatten(1)
         if len(self._groups) == n_columns:
             return torch.cat(
-                [F.embedding(x_cat[:, cs[0]], self.tables[g]) for g, (_, cs) in self._enumerated()],
+                [lookup(x_cat[:, cs[0]], self.tables[g]) for g, (_, cs) in self._enumerated()],
                 1,
             )
         found: dict[int, Tensor] = {}
         for group, (_, columns) in self._enumerated():
             index = x_cat.index_select(1, self._buffer("columns", group))
-            vectors = F.embedding(index + self._buffer("start", group), self.tables[group])
+            vectors = lookup(index + self._buffer("start", group), self.tables[group])
             found |= dict(zip(columns, vectors.unbind(1), strict=True))
         return torch.cat([found[c] for c in range(n_columns)], 1)
 
@@ -145,7 +154,7 @@ class ColumnEmbeddings(nn.Module):
         for position, column in enumerate(columns):
             # The whole table and not a view of it, whose gradient would be padded to the whole.
             table, start = self._place[column]
-            found.append(F.embedding(x_cat[:, position] + start, self.tables[table]))
+            found.append(lookup(x_cat[:, position] + start, self.tables[table]))
         return found[0] if len(found) == 1 else torch.cat(found, 1)
 
     def column_weight(self, column: int) -> Tensor:
@@ -195,7 +204,7 @@ class SetEmbeddings(nn.Module):
         self.widths = tuple(resolve_widths(self.cardinalities, widths))
         self._norm = norm
         self.tables = nn.ParameterList(
-            nn.Parameter(init_rows(torch.empty(n, d)))
+            RowTable(init_rows(empty_rows(n, d)))
             for n, d in zip(self.cardinalities, self.widths, strict=True)
         )
 
@@ -220,9 +229,14 @@ class SetEmbeddings(nn.Module):
 def pooled(bag: Bag, table: Tensor, *, norm: str) -> Tensor:
     """`(B, d)`: each row's values summed, over √n or n of them."""
     offsets = bag.offsets.to(bag.values.dtype)
+    values = bag.values
+    if isinstance(table, RowTable) and table.keeper is not None:
+        # Vectors one by one, so that the table is told of them.
+        table = lookup(values, table)
+        values = torch.arange(len(values), dtype=values.dtype, device=values.device)
     if norm == "mean" and bag.weights is None:
-        return F.embedding_bag(bag.values, table, offsets, mode="mean")
-    total = F.embedding_bag(bag.values, table, offsets, mode="sum", per_sample_weights=bag.weights)
-    ends = torch.cat([offsets[1:], offsets.new_tensor([len(bag.values)])])
+        return F.embedding_bag(values, table, offsets, mode="mean")
+    total = F.embedding_bag(values, table, offsets, mode="sum", per_sample_weights=bag.weights)
+    ends = torch.cat([offsets[1:], offsets.new_tensor([len(values)])])
     count = (ends - offsets).clamp_min(1).to(total.dtype).unsqueeze(1)
     return total / (count.sqrt() if norm == "sqrt" else count)

@@ -312,6 +312,7 @@ def _train(
             learning_rate=spec.train.learning_rate,
             epochs=epochs,
             clip_norm=spec.train.clip_norm,
+            update=spec.train.update,
         )
         if not is_refit:
             progress.note(f"engine: {engine.note}")

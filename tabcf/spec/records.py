@@ -258,6 +258,11 @@ class Train(Options):
     engine: Literal["auto", "fused", "eager"] = "auto"
     """How steps are taken: `fused`, with a backward pass written by hand, for dot products of two
     ids, or `eager`, by autograd, for everything; `auto` is `fused` wherever that can be."""
+    update: Literal["auto", "dense", "replay", "lazy", "adagrad"] = "auto"
+    """How embedding tables are updated: `dense`, all rows at each step, or only the rows that the
+    step used: `replay` makes up for the steps that a row missed, `lazy` does not, `adagrad` is
+    row-wise Adagrad with little memory; `auto` is `replay` for large tables and `dense` for others.
+    """
     checkpoint: Checkpoint | None = Checkpoint()
     """When the state is kept from which `tabcf fit --resume` goes on; `null` for never."""
     device: str = "auto"

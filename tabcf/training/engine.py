@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from torch import nn
 
 from tabcf.errors import SpecError
-from tabcf.nn import DotProduct, DotProductBias
+from tabcf.nn import DotProduct, DotProductBias, RowTable
 from tabcf.training.fused.handwritten import HandwrittenSteps
 from tabcf.training.fused.problem import FORMS, pair_problem
 from tabcf.training.fused.sequences import is_stable
@@ -20,7 +20,16 @@ from tabcf.training.objectives import Objective, PointwiseObjective, SampledObje
 from tabcf.training.optimiser import BETA2, AdamW, Piece
 from tabcf.training.samplers import PopularitySampler, UniformSampler
 from tabcf.training.schedules import Schedule
-from tabcf.training.steps import EagerSteps, Rate, Steps
+from tabcf.training.steps import EagerSteps, Steps
+from tabcf.training.store.choice import (
+    UpdateName,
+    at_all_moments,
+    is_large,
+    tables_of,
+    why_dense,
+)
+from tabcf.training.store.optimiser import StoreOptimiser
+from tabcf.training.store.rows import RowUpdate
 
 __all__ = ["Engine", "EngineName", "choose_engine", "why_eager"]
 
@@ -50,6 +59,7 @@ def choose_engine(
     learning_rate: float,
     epochs: int,
     clip_norm: float | None = None,
+    update: UpdateName = "auto",
 ) -> Engine:
     """The engine that is asked for; by `auto` the fused one wherever it can be.
 
@@ -62,31 +72,83 @@ def choose_engine(
         learning_rate: The schedule's peak.
         epochs: Passes over the training rows.
         clip_norm: Gradients are scaled down to this norm.
+        update: How embedding tables are updated.
 
     Raises:
-        SpecError: `fused` cannot be.
+        SpecError: `fused`, or the update, cannot be.
     """
-    reason = "train.engine says so" if name == "eager" else why_eager(objective)
+    tables = _chosen_tables(update, objective, pieces, schedule, learning_rate)
+    if name == "eager":
+        reason: str | None = "train.engine says so"
+    elif update in ("lazy", "adagrad"):
+        reason = f"train.update is {update}"
+    else:
+        reason = why_eager(objective)
     if reason is not None and name == "fused":
         raise SpecError([f"train.engine: expected a training that can be fused, but {reason}"])
-    if reason is not None or not isinstance(objective, PointwiseObjective | SampledObjective):
-        steps = EagerSteps(model, objective, AdamW(pieces), clip_norm)
-        return Engine(steps, f"eager: {reason}")
-    problem = pair_problem(objective)
-    what = "fused"
-    if name == "fused" or epochs * problem.n_events >= _LONG:
-        decay = max(piece.decay for piece in pieces)
-        if not _is_stable(schedule, learning_rate, decay):
-            what = "fused, not compiled: learning rate times weight decay is too large for that"
-        else:
-            try:
-                from tabcf.training.fused.compiled_steps import CompiledSteps
-            except ImportError:
-                what = "fused, not compiled: pip install 'tabcf[fast]' makes it faster"
-            else:
-                compiled = CompiledSteps(problem, pieces, clip_norm=clip_norm)
-                return Engine(compiled, "fused, compiled")
-    return Engine(HandwrittenSteps(problem, AdamW(pieces), clip_norm=clip_norm), what)
+    if reason is None and isinstance(objective, PointwiseObjective | SampledObjective):
+        is_long = epochs * len(objective.table) >= _LONG
+        what = "fused"
+        if update == "dense":
+            what = "fused, not compiled: train.update is dense"
+        elif name == "fused" or is_long or tables:
+            compiled = _compiled(objective, pieces, schedule, learning_rate, clip_norm)
+            if isinstance(compiled, Engine):
+                return compiled
+            what = f"fused, not compiled: {compiled}"
+        if not tables or name == "fused":
+            steps = HandwrittenSteps(pair_problem(objective), AdamW(pieces), clip_norm=clip_norm)
+            return Engine(steps, what)
+        reason = what.removeprefix("fused, ")
+    note = f"eager: {reason}"
+    if not tables:
+        return Engine(EagerSteps(model, objective, AdamW(pieces), clip_norm), note)
+    rule: RowUpdate = update if update in ("lazy", "adagrad") else "replay"
+    optimiser = StoreOptimiser(pieces, tables, update=rule)
+    steps_of_tables = EagerSteps(model, objective, optimiser, clip_norm)
+    return Engine(steps_of_tables, f"{note}; touched rows by {rule}")
+
+
+def _chosen_tables(
+    update: UpdateName,
+    objective: Objective,
+    pieces: Sequence[Piece],
+    schedule: Schedule,
+    learning_rate: float,
+) -> list[RowTable]:
+    """The tables whose touched rows alone are updated: large ones by `auto`, else all or none."""
+    if update == "dense":
+        return []
+    reason = why_dense(pieces, schedule, learning_rate, update=update)
+    if reason is not None:
+        if update == "auto":
+            return []
+        raise SpecError([f"train.update: {update} cannot be: {reason}"])
+    tables = tables_of(pieces)
+    if update != "auto":
+        return tables
+    return [table for table in tables if is_large(table, n_lookups=objective.n_lookups)]
+
+
+def _compiled(
+    objective: PointwiseObjective | SampledObjective,
+    pieces: Sequence[Piece],
+    schedule: Schedule,
+    learning_rate: float,
+    clip_norm: float | None,
+) -> Engine | str:
+    """Compiled fused steps, or why there are none."""
+    decay = max(piece.decay for piece in pieces)
+    if not at_all_moments(
+        schedule, learning_rate, lambda rate: is_stable(rate, decay=decay, beta2=BETA2)
+    ):
+        return "learning rate times weight decay is too large for that"
+    try:
+        from tabcf.training.fused.compiled_steps import CompiledSteps
+    except ImportError:
+        return "pip install 'tabcf[fast]' makes it faster"
+    steps = CompiledSteps(pair_problem(objective), pieces, clip_norm=clip_norm)
+    return Engine(steps, "fused, compiled")
 
 
 def why_eager(objective: Objective) -> str | None:
@@ -111,13 +173,3 @@ def why_eager(objective: Objective) -> str | None:
     if model.y_range is not None or any(objective.masking):
         return "bpr goes with neither y_range nor unknown: masked in one step"
     return None
-
-
-def _is_stable(schedule: Schedule, learning_rate: float, decay: float) -> bool:
-    """Whether the sums over missed steps can be trusted, at each of a hundred moments."""
-    for percent in range(101):
-        factor, beta = schedule(percent / 100)
-        rate = Rate(learning_rate * factor, 0.9 if beta is None else beta)
-        if not is_stable(rate, decay=decay, beta2=BETA2):
-            return False
-    return True

@@ -23,6 +23,7 @@ from tabcf.data.batches import (
     without,
 )
 from tabcf.errors import TrainingError
+from tabcf.nn.rows import lookup
 from tabcf.nn.scoring import score_by_pairs, score_candidates
 from tabcf.training.samplers import Catalogue, Chosen, Drawn, Sampler
 
@@ -35,6 +36,10 @@ class Objective(Protocol):
     @property
     def n_steps(self) -> int:
         """Steps an epoch."""
+
+    @property
+    def n_lookups(self) -> int:
+        """Values of categorical columns that a step looks up."""
 
     def epoch(self, rng: Generator) -> Iterator[Any]:
         """One pass over the training rows in a new order."""
@@ -75,6 +80,11 @@ class PointwiseObjective:
     def n_steps(self) -> int:
         return -(-len(self.table) // self.batch_size)
 
+    @property
+    def n_lookups(self) -> int:
+        n = sum(entity.inputs.x_cat.shape[1] for entity in self.table.entities.values())
+        return self.batch_size * (n + self.table.events.x_cat.shape[1])
+
     def epoch(self, rng: Generator) -> Iterator[Batch]:
         return shuffled_batches(
             self.table, self.batch_size, rng, masking=self.masking, device=self._device
@@ -103,11 +113,11 @@ def _squares_used(model: nn.Module, inputs: Inputs) -> Tensor:
     total = x_cat.new_zeros((), dtype=torch.float32)
     for column in range(x_cat.shape[1]):
         for parameter, rows in model.column_rows(column):
-            total = total + parameter[rows].index_select(0, x_cat[:, column]).pow(2).sum()
+            total = total + lookup(x_cat[:, column] + rows.start, parameter).pow(2).sum()
     of_sets: Any = model if isinstance(model, SetRows) else None
     for column, bag in enumerate(inputs.x_sets if of_sets is not None else ()):
         for parameter, rows in of_sets.set_rows(column):
-            total = total + parameter[rows].index_select(0, bag.values).pow(2).sum()
+            total = total + lookup(bag.values + rows.start, parameter).pow(2).sum()
     return total / len(x_cat)
 
 
@@ -169,6 +179,12 @@ class SampledObjective:
     @property
     def n_steps(self) -> int:
         return -(-len(self.table) // self.batch_size)
+
+    @property
+    def n_lookups(self) -> int:
+        n = {name: own.inputs.x_cat.shape[1] for name, own in self.table.entities.items()}
+        of_event = sum(n.values()) + self.table.events.x_cat.shape[1]
+        return self.batch_size * (of_event + self.sampler.n * n["item"])
 
     def epoch(self, rng: Generator) -> Iterator[_SampledBatch]:
         order = torch.randperm(len(self.table), generator=rng)
@@ -345,6 +361,10 @@ class CatalogueObjective:
     @property
     def n_steps(self) -> int:
         return -(-len(self._user_rows) // self._batch_size)
+
+    @property
+    def n_lookups(self) -> int:
+        return self._batch_size * self._users.x_cat.shape[1] + self._items.x_cat.numel()
 
     def epoch(self, rng: Generator) -> Iterator[_UserBatch]:
         order = torch.randperm(len(self._user_rows), generator=rng)

@@ -95,6 +95,13 @@ class AdamW:
         for piece in pieces:
             self._groups.setdefault(piece.decay, _Group()).add(piece)
 
+    def clip(self, parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+        """Scale the gradients of these parameters down to a norm, all together."""
+        nn.utils.clip_grad_norm_(parameters, max_norm)
+
+    def settle(self) -> None:
+        """Nothing to do: every step goes over all rows."""
+
     @torch.no_grad()
     def step(self, learning_rate: float, *, beta1: float = 0.9) -> None:
         """Update every parameter that has a gradient, and clear the gradients."""

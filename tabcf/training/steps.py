@@ -1,4 +1,4 @@
-"""How an epoch's steps are taken: one batch after another through autograd and AdamW.
+"""How an epoch's steps are taken: one batch after another through autograd and an optimiser.
 
 A training is driven by anything that has these methods; `tabcf.training.fused` has another one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -16,9 +16,8 @@ from torch import Generator, Tensor, nn
 
 from tabcf.errors import TrainingError
 from tabcf.training.objectives import Objective
-from tabcf.training.optimiser import AdamW
 
-__all__ = ["EagerSteps", "Rate", "Steps"]
+__all__ = ["EagerSteps", "Optimiser", "Rate", "Steps"]
 
 
 class Rate(NamedTuple):
@@ -55,6 +54,25 @@ class Steps(Protocol):
         """Go on from such a state; the weights are loaded first."""
 
 
+class Optimiser(Protocol):
+    """Updates what is trained."""
+
+    def clip(self, parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+        """Scale the gradients of these parameters down to a norm, all together."""
+
+    def step(self, learning_rate: float, *, beta1: float) -> None:
+        """Update every parameter that has a gradient, and clear the gradients."""
+
+    def settle(self) -> None:
+        """Leave all parameters as they are after the steps taken."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next step needs of those before; it goes on changing."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from such a state; the parameters are loaded first."""
+
+
 @dataclass(frozen=True, slots=True)
 class EagerSteps:
     """Forward, backward and update by torch, for any model and any loss.
@@ -65,7 +83,7 @@ class EagerSteps:
 
     model: nn.Module
     objective: Objective
-    optimiser: AdamW
+    optimiser: Optimiser
     clip_norm: float | None = None
 
     @property
@@ -91,12 +109,13 @@ class EagerSteps:
             if math.isfinite(value):
                 loss.backward()
                 if self.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+                    self.optimiser.clip(self.model.parameters(), self.clip_norm)
                 self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
             yield (value,)
 
     def settle(self) -> None:
-        """Nothing to do: every step goes over all rows."""
+        """Have the optimiser catch up with rows that it did not touch."""
+        self.optimiser.settle()
 
     def state(self) -> dict[str, Tensor]:
         """The optimiser's."""

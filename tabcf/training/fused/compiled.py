@@ -11,35 +11,21 @@ C rows of an event.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tabcf.training.compiling import compiled
 from tabcf.training.fused.state import BPR, HUBER, MSE, Rows, Scratch, Sequences, Settings
 
 __all__ = ["settle", "take_steps"]
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
 _f32 = np.float32
-# Sums may be reassociated; without "nnan" and "ninf", since a loss that is not finite has to be
-# noticed. The same machine code always gives the same bits.
-_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 # Steps back that the table of missed steps reaches; it costs as much as a few rows.
 _REACH = 128
 
 
-def _compiled(function: _Function) -> _Function:
-    try:
-        wrapped = njit(cache=True, error_model="numpy", fastmath=_FASTMATH)(function)
-    except RuntimeError:  # there is nowhere to keep compiled code
-        wrapped = njit(error_model="numpy", fastmath=_FASTMATH)(function)
-    return cast("_Function", wrapped)
-
-
-@_compiled
+@compiled
 def take_steps(
     rows: Rows,
     scratch: Scratch,
@@ -92,7 +78,7 @@ def take_steps(
     return n_done
 
 
-@_compiled
+@compiled
 def settle(rows: Rows, scratch: Scratch, sequences: Sequences, settings: Settings, t: int) -> None:
     """Bring all rows up to step t, their means and roots as well."""
     touched, faded = scratch.touched, scratch.faded
@@ -113,7 +99,7 @@ def settle(rows: Rows, scratch: Scratch, sequences: Sequences, settings: Setting
                 rows.root[r, d] *= fade
 
 
-@_compiled
+@compiled
 def _share(weight: NDArray[np.float32], share: NDArray[np.float32]) -> None:
     """What each event counts in the mean of its batch; all the same without weights."""
     if not len(weight):
@@ -127,7 +113,7 @@ def _share(weight: NDArray[np.float32], share: NDArray[np.float32]) -> None:
         share[b] = weight[b] / max(total, smallest)
 
 
-@_compiled
+@compiled
 def _gather(
     rows: Rows,
     scratch: Scratch,
@@ -156,7 +142,7 @@ def _gather(
     return n_touched
 
 
-@_compiled
+@compiled
 def _tabulate(scratch: Scratch, sequences: Sequences, t: int) -> int:
     """Tabulate what becomes of rows up to step t, by the step that they were last brought up to.
 
@@ -182,7 +168,7 @@ def _tabulate(scratch: Scratch, sequences: Sequences, t: int) -> int:
     return n
 
 
-@_compiled
+@compiled
 def _catch_up(
     rows: Rows,
     scratch: Scratch,
@@ -242,7 +228,7 @@ def _catch_up(
         faded[k, 1] = fade
 
 
-@_compiled
+@compiled
 def _pointwise(
     rows: Rows,
     scratch: Scratch,
@@ -306,7 +292,7 @@ def _pointwise(
     return total
 
 
-@_compiled
+@compiled
 def _pairwise(
     rows: Rows, scratch: Scratch, ids: NDArray[np.int32], share: NDArray[np.float32]
 ) -> float:
@@ -345,7 +331,7 @@ def _pairwise(
     return total
 
 
-@_compiled
+@compiled
 def _clipping(scratch: Scratch, settings: Settings, n_touched: int) -> float:
     """What the gradients are multiplied with to keep their norm in bounds, as torch does it."""
     gradient, bias_gradient = scratch.gradient, scratch.bias_gradient
@@ -360,7 +346,7 @@ def _clipping(scratch: Scratch, settings: Settings, n_touched: int) -> float:
     return min(1.0, settings.clip_norm / (math.sqrt(squares) + 1e-6))
 
 
-@_compiled
+@compiled
 def _update(
     rows: Rows,
     scratch: Scratch,

@@ -13,6 +13,7 @@ import pytest
 
 import tabcf
 from tabcf.errors import SpecError
+from tabcf.nn import RowTable
 from tabcf.run.progress import Silent
 from tabcf.testing import tiny_ratings
 
@@ -155,3 +156,67 @@ def test_code_is_compiled_where_there_is_nowhere_to_keep_it() -> None:
     code = "from tabcf.training.fused.compiled import settle; assert not settle.stats.cache_path"
     environment = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+@pytest.mark.parametrize("update", ["replay", "lazy", "adagrad"])
+def test_an_update_can_be_asked_for(update: str) -> None:
+    expected = f"touched rows by {update}"
+    eager = {"update": update, "engine": "eager"}
+    assert engine_of(spec(train=eager)).endswith(expected)
+    assert engine_of(spec(model="embedding_nn", train={"update": update})).endswith(expected)
+
+
+def test_replay_is_what_a_compiled_engine_does() -> None:
+    assert engine_of(spec(engine="fused", train={"update": "replay"})) == "fused, compiled"
+    expected = "fused, not compiled: train.update is dense"
+    assert engine_of(spec(engine="fused", train={"update": "dense"})) == expected
+
+
+def test_an_update_that_cannot_be_is_refused_with_the_reason() -> None:
+    with pytest.raises(SpecError, match=r"^train\.engine: .* fused, but train\.update is lazy"):
+        tabcf.fit(spec(engine="fused", train={"update": "lazy"}), tiny_ratings())
+    outrun = {"update": "replay", "learning_rate": 0.5, "weight_decay": 0.5}
+    with pytest.raises(SpecError, match=r"^train\.update: replay cannot be: learning rate times"):
+        tabcf.fit(spec(train=outrun), tiny_ratings())
+
+
+def test_large_tables_go_by_touched_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule's numbers are made small, since a large table would be slow to train."""
+    monkeypatch.setattr("tabcf.training.store.choice._NUMBERS", 30)
+    small = {"batch_size": 2}
+    large = "touched rows by replay"
+    assert engine_of(spec(model="embedding_nn", train=small)).endswith(large)
+    assert not engine_of(spec(model="embedding_nn")).endswith(large)
+    assert engine_of(spec(train=small)) == "fused, compiled"
+    assert not engine_of(spec(engine="eager", train=small | {"update": "dense"})).endswith(large)
+    monkeypatch.setitem(sys.modules, "tabcf.training.fused.compiled_steps", None)
+    assert engine_of(spec(train=small)) == (
+        "eager: not compiled: pip install 'tabcf[fast]' makes it faster; touched rows by replay"
+    )
+
+
+@pytest.mark.parametrize("model", ["embedding_nn", {"dot_product_bias": {"factors": 4}}])
+def test_a_fit_by_touched_rows_ends_where_a_dense_one_does(model: Any, tmp_path: Path) -> None:
+    """Early stopping, clipping, l2, unknown rows and the saved run go with it."""
+    runs = []
+    for update in ("dense", "replay"):
+        train = {
+            "update": update,
+            "engine": "eager",
+            "early_stopping": {"patience": 2},
+            "clip_norm": 0.5,
+            "l2": 0.001,
+            "epochs": 5,
+        }
+        split = {"random": {"valid": 0.2, "test": 0.2}}
+        fitted = spec(model=model, train=train, split=split)
+        runs.append(tabcf.fit(fitted, tiny_ratings(), tmp_path / update))
+    by_all, by_rows = (dict(run.report.test) for run in runs)
+    assert by_rows["rmse"] == pytest.approx(by_all["rmse"], abs=1e-4)
+    again = tabcf.load(tmp_path / "replay")
+    one, other = (run.trained.model.state_dict() for run in (runs[1], again))
+    tables = [p for p in runs[1].trained.model.parameters() if isinstance(p, RowTable)]
+    assert tables
+    assert all(table.keeper is None for table in tables)
+    assert one.keys() == runs[0].trained.model.state_dict().keys()
+    assert all(bool((one[name] == other[name]).all()) for name in one)

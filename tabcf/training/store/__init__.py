@@ -1,0 +1,1 @@
+"""Updates of the rows that a step used, in tables of many rows."""
