@@ -26,6 +26,7 @@ from tabcf.training.samplers import Catalogue, Chosen, UniformSampler
 from tabcf.training.schedules import one_cycle
 from tabcf.training.state import TrainingState, weights_of
 from tabcf.training.steps import EagerSteps, Steps
+from tabcf.training.store.optimiser import StoreOptimiser
 
 N_USERS, N_ITEMS, N = 30, 20, 600
 TARGET = TargetInfo("regression", ("y",), center=(0.0,), scale=(1.0,))
@@ -86,14 +87,14 @@ def network(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
     torch.manual_seed(seed)
     model = EmbeddingNN([N_USERS + 1, N_ITEMS + 1], layers=[8], dropout=0.2)
     loss = Shifted()
-    objective = PointwiseObjective(table(), model, loss, batch_size=64, masking=0.1)
+    objective = PointwiseObjective(table(), model, loss, batch_size=64, masking=(0.1, 0.1))
     return model, loss, EagerSteps(model, objective, AdamW(decays(model, loss)), 1.0)
 
 
 def product(seed: int) -> tuple[DotProductBias, nn.Module, PointwiseObjective]:
     torch.manual_seed(seed)
     model, loss = DotProductBias([N_USERS + 1, N_ITEMS + 1], factors=5), MSE(TARGET)
-    return model, loss, PointwiseObjective(table(), model, loss, batch_size=64, masking=0.1)
+    return model, loss, PointwiseObjective(table(), model, loss, batch_size=64, masking=(0.1, 0.1))
 
 
 def handwritten(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
@@ -128,11 +129,18 @@ def pairwise(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
     return model, loss, EagerSteps(model, sampled, AdamW(decays(model)))
 
 
+def rows(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
+    model, loss, objective = product(seed)
+    optimiser = StoreOptimiser(decays(model), [model.factors, model.biases])
+    return model, loss, EagerSteps(model, objective, optimiser, 1.0)
+
+
 KINDS: dict[str, Callable[[int], tuple[nn.Module, nn.Module, Steps]]] = {
     "network": network,
     "handwritten": handwritten,
     "compiled": compiled,
     "pairwise": pairwise,
+    "rows": rows,
 }
 
 
