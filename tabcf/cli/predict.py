@@ -15,13 +15,32 @@ __all__ = ["command"]
 @click.argument("data")
 @click.option("--interactions", metavar="FILE", help="Events of new users, who are found by them.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows of DATA.")
+@click.option(
+    "--distribution", is_flag=True, help="Also the likeliest level and each level's probability."
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Also the ends of the central interval that holds this share, such as 0.9.",
+)
 @formats
 def command(
-    run: str, data: str, interactions: str | None, limit: int | None, style: str | None
+    run: str,
+    data: str,
+    interactions: str | None,
+    limit: int | None,
+    distribution: bool,
+    interval: float | None,
+    style: str | None,
 ) -> None:
     """Print the rows of DATA with RUN's prediction as the last column."""
     from tabcf.cli.show import show_frame
 
     loaded = load_run(run)
-    frame = (loaded.predict if interactions is None else loaded.fold_in(interactions).predict)(data)
+    if interactions is None:
+        frame = loaded.predict(data, distribution=distribution, interval=interval)
+    elif distribution or interval is not None:
+        raise click.UsageError("--distribution and --interval do not go with --interactions")
+    else:
+        frame = loaded.fold_in(interactions).predict(data)
     show_frame(frame if limit is None else frame.head(limit), style)

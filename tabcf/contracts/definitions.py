@@ -153,8 +153,9 @@ class MetricDefinition(Definition):
     `hits`.
 
     `reads` names what a prediction must have beyond a loss's usual one, such as `probabilities`
-    of a rating's levels. `item_columns(options)` names the columns of the items' table that the
-    metric asks `RankedLists.attributes` for.
+    of a rating's levels, or `sd`, the standard deviation of a number; of several names one will
+    do. `item_columns(options)` names the columns of the items' table that the metric asks
+    `RankedLists.attributes` for.
     """
 
     targets: frozenset[TargetKind]
@@ -162,7 +163,7 @@ class MetricDefinition(Definition):
     needs: Literal["predictions", "hits", "lists", "ranks"] = "predictions"
     is_ranking: bool = False
     is_higher_better: bool = False
-    reads: str | None = None
+    reads: str | tuple[str, ...] | None = None
     item_columns: Callable[[Any], tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
@@ -221,13 +222,14 @@ class FitDefinition(Definition):
     """Another way to fit than gradient descent, for models that it names.
 
     `build(member, target, options)` turns what builds the model for a layout into what builds the
-    fitted one, such as several of it; `solve(model, problem, options, rng)` fits that. `loss` names
-    the loss whose best solution it looks for. `space` says what `tabcf tune` tries by default.
+    fitted one, such as several of it; `solve(model, problem, options, rng)` fits that.
+    `lowers(options)` gives the loss, as a spec names it, whose best solution it looks for; it
+    decodes the fitted model's outputs. `space` says what `tabcf tune` tries by default.
     """
 
     models: frozenset[str]
     targets: frozenset[TargetKind]
-    loss: str
+    lowers: Callable[[Any], Any]
     build: Callable[[Callable[[Layout], nn.Module], TargetInfo, Any], Callable[[Layout], nn.Module]]
     solve: Callable[[nn.Module, FitProblem, Any, Generator], None]
     space: Mapping[str, Any] = field(default_factory=dict)

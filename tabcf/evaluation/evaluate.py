@@ -110,7 +110,8 @@ def prediction_metrics(
         return {}
     assert table.target is not None
     truth = true_values(trained, table.target)
-    decoded = decode_table(trained, table)
+    with_sd = any("sd" in (metric.definition.reads or ()) for metric in metrics)
+    decoded = decode_table(trained, table, with_sd=with_sd)
     return {metric.name: float(metric.compute(decoded, truth)) for metric in metrics}
 
 

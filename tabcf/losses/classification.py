@@ -5,6 +5,8 @@ Dimension letters: B rows, K classes or levels.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -48,12 +50,14 @@ class BCE(Loss):
 class CrossEntropy(Loss):
     """Cross-entropy over classes, both labels of a binary target, or the levels of a rating.
 
-    A rating's prediction is the expectation over its levels.
+    A rating's prediction is the expectation over its levels, the median level or the likeliest.
 
     Args:
         target: What is predicted; its labels or its levels are the K classes.
         label_smoothing: Share of each row's probability that is spread evenly over all K classes,
             in [0, 1) (Szegedy et al., 2016).
+        predict: What a rating's `value` is: the expectation over the levels, the median level, or
+            the likeliest one, of several the lowest.
 
     Shape:
         raw: `(B, K)`; target: `(B,)`: int64 class, the second label's probability, or the encoded
@@ -72,7 +76,13 @@ class CrossEntropy(Loss):
     _center: Tensor
     _scale: Tensor
 
-    def __init__(self, target: TargetInfo, *, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        target: TargetInfo,
+        *,
+        label_smoothing: float = 0.0,
+        predict: Literal["mean", "median", "mode"] = "mean",
+    ) -> None:
         classes = target.levels if target.kind == "rating" else target.labels
         super().__init__(d_out=len(classes))
         if len(classes) < 2:
@@ -82,7 +92,14 @@ class CrossEntropy(Loss):
         if not 0 <= label_smoothing < 1:
             problem = f"expected a number in [0, 1), got {label_smoothing}"
             raise SpecError([f"loss.cross_entropy.label_smoothing: {problem}"])
+        if predict not in ("mean", "median", "mode"):
+            problem = f"expected mean, median or mode, got '{predict}'"
+            raise SpecError([f"loss.cross_entropy.predict: {problem}"])
+        if predict != "mean" and target.kind != "rating":
+            problem = f"is of a rating's levels, and the target is {target.kind}; leave it out"
+            raise SpecError([f"loss.cross_entropy.predict: {problem}"])
         self.kind = target.kind
+        self.predict = predict
         self.label_smoothing = label_smoothing
         levels = torch.tensor(target.levels, dtype=torch.float64)
         # Levels 1, 2, 4 have the bounds 1.5 and 3: 1.9 is nearest to level number 1.
@@ -100,10 +117,16 @@ class CrossEntropy(Loss):
         return weighted_mean(loss, weight)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
-        """Probabilities, and a rating's expectation."""
+        """Probabilities, and a rating's expectation, median or mode."""
         probabilities = raw.softmax(-1)
         if self.kind == "rating":
-            value = probabilities @ self._levels.to(raw.dtype)
+            levels = self._levels.to(raw.dtype)
+            if self.predict == "mean":
+                value = probabilities @ levels
+            elif self.predict == "median":
+                value = levels[(probabilities.cumsum(-1)[..., :-1] < 0.5).sum(-1)]
+            else:
+                value = levels[probabilities.argmax(-1)]
             return {"value": value, "probabilities": probabilities}
         if self.kind == "binary":
             return {"probability": probabilities[..., 1]}

@@ -12,6 +12,12 @@ from tabcf.metrics.catalogue import (
     serendipity_at_k,
 )
 from tabcf.metrics.classification import accuracy, auc, log_loss
+from tabcf.metrics.levels import (
+    calibration_error,
+    interval_coverage,
+    level_coverage,
+    level_numbers,
+)
 from tabcf.metrics.lists import (
     hit_rate_at_k,
     map_at_k,
@@ -27,11 +33,15 @@ from tabcf.metrics.regression import mae, rmse
 __all__ = [
     "accuracy",
     "auc",
+    "calibration_error",
     "calibration_kl",
     "coverage_at_k",
     "diversity_at_k",
     "gini_at_k",
     "hit_rate_at_k",
+    "interval_coverage",
+    "level_coverage",
+    "level_numbers",
     "list_auc",
     "log_loss",
     "mae",

@@ -10,7 +10,7 @@ from torch import nn
 
 from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.layout import Layout
-from tabcf.contracts.model import ColumnRows, KnowsBiases, SetRows
+from tabcf.contracts.model import ColumnRows, KnowsBiases, KnowsSpread, SetRows
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric
@@ -31,6 +31,7 @@ __all__ = [
     "build_decays",
     "build_loss",
     "build_objective",
+    "check_metrics",
     "device_named",
     "model_builder",
     "plugins_at_work",
@@ -39,14 +40,11 @@ __all__ = [
 _DECODED = ("value", "probability", "probabilities", "score")
 
 
-def build_loss(
-    loss: Resolved, target: TargetInfo, *, metrics: Sequence[Metric] = (), note: str = ""
-) -> Loss:
+def build_loss(loss: Resolved, target: TargetInfo, *, note: str = "") -> Loss:
     """A loss that was resolved, tried on two rows; `note` is added to what it raises.
 
     Raises:
         TrainingError: It is no loss, or does not decode what it reads.
-        SpecError: A metric reads what its predictions do not have.
     """
     name = f"loss {loss.definition.name}"
     try:
@@ -73,15 +71,34 @@ def build_loss(
             f"{name}: expected decode to give some of {', '.join(_DECODED)} with a row for each of "
             f"2 rows, got {shapes}{note}"
         )
+    return loss_module
+
+
+def check_metrics(metrics: Sequence[Metric], loss: Loss, model: nn.Module) -> None:
+    """Refuse metrics of what predictions do not have.
+
+    Raises:
+        SpecError: Says what a metric reads, and what there is.
+    """
+    known = [*loss.decode(torch.zeros(2, loss.d_out, device=_device_of(loss)))]
+    if isinstance(model, KnowsSpread):
+        known.append("sd")
     for metric in metrics:
-        if metric.definition.reads is not None and metric.definition.reads not in decoded:
+        reads = metric.definition.reads or ()
+        wanted = (reads,) if isinstance(reads, str) else reads
+        if wanted and not set(wanted) & set(known):
             raise SpecError(
                 [
-                    f"metrics: {metric.name} reads {metric.definition.reads}, and what the loss "
-                    f"predicts has only: {', '.join(decoded)}"
+                    f"metrics: {metric.name} reads {' or '.join(wanted)}, and what the loss "
+                    f"predicts has only: {', '.join(known)}"
                 ]
             )
-    return loss_module
+
+
+def _device_of(loss: Loss) -> torch.device:
+    for tensor in (*loss.parameters(), *loss.buffers()):
+        return tensor.device
+    return torch.device("cpu")
 
 
 def plugins_at_work(spec: Spec, registry: Registry) -> str:

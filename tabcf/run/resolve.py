@@ -30,12 +30,21 @@ def resolve_loss(spec: Spec, registry: Registry, target: TargetInfo) -> Resolved
         )
     default = Component.model_validate(DEFAULT_LOSS[target.kind])
     if spec.fit is not None:
-        default = Component.model_validate(registry.get("fit", spec.fit.name).loss)
+        fit = registry.resolve("fit", spec.fit)
+        default = Component.model_validate(fit.definition.lowers(fit.options))
     if model.lowers is not None:
         options = registry.resolve("model", spec.model).options
         default = Component.model_validate(model.lowers(options))
     loss = registry.resolve("loss", spec.loss or default)
     definition: LossDefinition = loss.definition
+    if target.kind not in definition.targets and spec.fit is not None and spec.loss is None:
+        raise SpecError(
+            [
+                f"fit: {spec.fit.name} lowers {definition.name} by these options, which takes "
+                f"targets of kind {', '.join(sorted(definition.targets))}, and "
+                f"'{', '.join(target.columns)}' is '{target.kind}'; a rating has `levels`"
+            ]
+        )
     if target.kind not in definition.targets:
         fitting = registry.names_where("loss", lambda other: target.kind in other.targets)
         raise SpecError(

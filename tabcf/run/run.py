@@ -107,20 +107,29 @@ class Run(Versioned):
         self._selectors: dict[str, Selector] = {}
         self._draws: dict[str, FoldInDraws] = {}
 
-    def predict(self, data: Any) -> pd.DataFrame:
+    def predict(
+        self, data: Any, *, distribution: bool = False, interval: float | None = None
+    ) -> pd.DataFrame:
         """The given rows with the prediction as the last column.
 
         Args:
             data: A frame, or a path to a file; columns are found by name.
+            distribution: Whether to show the probability of each of a rating's levels.
+            interval: The share that a central interval should hold, such as 0.9.
 
         Returns:
             The frame's columns, then `basis` where ids are involved (`trained`, or which entity
-            is unknown), probabilities where there are classes, and `prediction`.
+            is unknown), `sd` after draws from a posterior, with `distribution` `sd`, `mode` (the
+            likeliest level) and `P(level)` of each, with `interval` `low` and `high`,
+            probabilities where there are classes, and `prediction`.
 
         Raises:
             DataError: A column is missing or of another type than in training.
+            RunError: There is no distribution of levels, or no spread.
         """
-        return predict(self.trained, as_source(data))
+        return predict(
+            self.trained, as_source(data), distribution=distribution, interval=interval
+        )
 
     def evaluate(self, data: Any, *, retrieve: bool = True) -> Evaluated:
         """The spec's metrics on the given rows, which must have the target.

@@ -21,6 +21,7 @@ from tabcf.run.build import (
     build_decays,
     build_loss,
     build_objective,
+    check_metrics,
     device_named,
     model_builder,
     plugins_at_work,
@@ -259,10 +260,11 @@ def _train(
     with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
         torch.manual_seed(spec.seed)
         note = plugins_at_work(spec, registry)
-        loss_module = build_loss(loss, encoded.target, metrics=metrics, note=note)
+        loss_module = build_loss(loss, encoded.target, note=note)
         loss_module = loss_module.to(device)
         build = model_builder(spec, registry, encoded.target, int(loss_module.d_out))
         model = build(encoded.encoder.layout).to(device)
+        check_metrics(metrics, loss_module, model)
         trained = Trained(
             encoded.encoder,
             model,

@@ -142,8 +142,13 @@ def _fit(draft: Draft) -> Said:
                 f"{kind_in_words(draft.spec.target)}"
             ),
         )
-    if draft.spec.loss is not None and draft.spec.loss.name != fit.loss:
-        yield ("loss",), f"{fit.name} lowers {fit.loss}, so there is no loss to choose"
+    resolved = None if draft.spec.fit is None else draft.resolved("fit", draft.spec.fit)
+    if draft.spec.loss is None or resolved is None:
+        return
+    lowers = fit.lowers(resolved.options)
+    name = lowers if isinstance(lowers, str) else next(iter(lowers))
+    if draft.spec.loss.name != name:
+        yield ("loss",), f"{fit.name} lowers {name}, so there is no loss to choose"
 
 
 def _catalogue(draft: Draft) -> Said:

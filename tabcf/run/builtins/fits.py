@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -19,8 +19,26 @@ if TYPE_CHECKING:
 __all__ = ["FITS"]
 
 
+class PriorOptions(Options):
+    """What is believed before any data, as in libFM and myFM."""
+
+    shape: float = Field(default=1.0, gt=0, le=1e6)
+    """Of the gamma priors on the precisions of columns and of the noise."""
+    rate: float = Field(default=1.0, gt=0, le=1e6)
+    """Of the same: larger is wider."""
+    mean_strength: float = Field(default=1.0, gt=0, le=1e6)
+    """How many rows of a column the belief counts for that their mean is 0."""
+
+
 class GibbsOptions(Options):
     """The posterior, by draws of one column after another; predictions are means over draws."""
+
+    likelihood: Literal["normal", "ordered_probit"] = "normal"
+    """How events come from scores: with normal noise; or, for a target with levels, by cut-points
+    between which a latent number falls, so that each level has a probability."""
+    predict: Literal["mean", "median", "mode"] = "mean"
+    """With `ordered_probit`, what a prediction is: the expectation over the levels, best for RMSE;
+    the median level, best for MAE; or the likeliest level."""
 
     sweeps: PositiveInt = 512
     """Draws of all columns."""
@@ -28,8 +46,10 @@ class GibbsOptions(Options):
     """Sweeps before the first draw that is kept."""
     keep: PositiveInt = 128
     """How many draws are kept, spread evenly; the saved model has as many sets of weights."""
-    init_scale: float = Field(default=0.1, gt=0)
+    init_scale: float = Field(default=0.1, gt=0, le=10)
     """Size of the first, random vectors."""
+    priors: PriorOptions = PriorOptions()
+    """What is believed before any data."""
 
 
 class ALSOptions(Options):
@@ -42,7 +62,7 @@ class ALSOptions(Options):
     target is standardised."""
     l2_bias: float = Field(default=3.0, gt=0)
     """Penalty of each bias."""
-    init_scale: float = Field(default=0.1, gt=0)
+    init_scale: float = Field(default=0.1, gt=0, le=10)
     """Size of the first, random vectors."""
 
 
@@ -83,26 +103,69 @@ def _build_gibbs(
 ) -> Callable[[Layout], nn.Module]:
     """Builds as many models as draws are kept."""
     from tabcf.nn.ensemble import DotProductEnsemble
+    from tabcf.nn.probit import OrderedProbitEnsemble
 
     if options.burn_in >= options.sweeps:
         problem = f"expected fewer than the {options.sweeps} sweeps, got {options.burn_in}"
         raise SpecError([f"fit.gibbs.burn_in: {problem}"])
-    bounds = None
+    is_probit = options.likelihood == "ordered_probit"
+    if is_probit and len(target.levels) < 2:
+        problem = f"ordered_probit takes a target with at least two levels, got {target.kind}"
+        raise SpecError([f"fit.gibbs.likelihood: {problem}"])
+    if options.predict != "mean" and not is_probit:
+        problem = f"{options.predict} goes with likelihood: ordered_probit"
+        raise SpecError([f"fit.gibbs.predict: {problem}"])
+    bounds: tuple[float, float] | None = None
+    levels: tuple[float, ...] = ()
     if target.levels:
         center, scale = float(target.center[0]), float(target.scale[0])
-        bounds = (min(target.levels) - center) / scale, (max(target.levels) - center) / scale
+        levels = tuple((level - center) / scale for level in target.levels)
+        bounds = min(levels), max(levels)
 
     def build(layout: Layout) -> nn.Module:
         n = min(options.keep, options.sweeps - options.burn_in)
-        members = [_without_range(member(layout), "gibbs") for _ in range(n)]
+        first = _without_range(member(layout), "gibbs")
+        _check_memory(first, n)
+        members = [first, *(member(layout) for _ in range(n - 1))]
+        if is_probit:
+            return OrderedProbitEnsemble(members, levels=levels)
         return DotProductEnsemble(members, bounds=bounds)
 
     return build
 
 
+def _check_memory(model: nn.Module, n: int) -> None:
+    """Refuse more draws than half of the machine's memory holds."""
+    size = sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    room = _memory() // 2
+    if n * size > room:
+        raise SpecError(
+            [
+                f"fit.gibbs.keep: {n} draws of {size / 1e6:,.0f} MB do not fit into half of this "
+                f"machine's memory, {room / 1e6:,.0f} MB; expected at most {room // size}"
+            ]
+        )
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory."""
+    import os
+
+    if not hasattr(os, "sysconf"):  # Windows says it in another way
+        return 1 << 34
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _lowers_gibbs(options: GibbsOptions) -> Any:
+    if options.likelihood == "normal":
+        return "mse"
+    return {"cross_entropy": {"predict": options.predict}}
+
+
 def _solve_gibbs(model: Any, problem: FitProblem, options: GibbsOptions, rng: Generator) -> None:
     from tabcf.training.gibbs import Priors, draw_posterior
 
+    is_probit = options.likelihood == "ordered_probit"
     draws = draw_posterior(
         model.members[0],
         problem,
@@ -110,9 +173,15 @@ def _solve_gibbs(model: Any, problem: FitProblem, options: GibbsOptions, rng: Ge
         sweeps=options.sweeps,
         burn_in=options.burn_in,
         keep=len(model.members),
-        priors=Priors(init_scale=options.init_scale),
+        priors=Priors(
+            init_scale=options.init_scale,
+            shape=options.priors.shape,
+            rate=options.priors.rate,
+            mean_strength=options.priors.mean_strength,
+        ),
+        n_levels=len(problem.target.levels) if is_probit else 0,
     )
-    model.take(draws)
+    model.take(draw.cut_points if is_probit else draw.precision for draw in draws)
 
 
 FITS = (
@@ -123,7 +192,7 @@ FITS = (
         summary="Alternating least squares over all columns of a factorisation machine.",
         models=frozenset({"dot_product_bias"}),
         targets=frozenset({"rating", "regression"}),
-        loss="mse",
+        lowers=lambda options: "mse",
         build=_build_als,
         solve=_solve_als,
         space={
@@ -138,7 +207,7 @@ FITS = (
         summary="Draws from the posterior of a factorisation machine: predictions with a spread.",
         models=frozenset({"dot_product_bias"}),
         targets=frozenset({"rating", "regression"}),
-        loss="mse",
+        lowers=_lowers_gibbs,
         build=_build_gibbs,
         solve=_solve_gibbs,
         space={"init_scale": {"low": 0.01, "high": 1.0, "log": True}},

@@ -32,6 +32,10 @@ class CrossEntropyOptions(Options):
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of a class's probability that is spread over all classes."""
+    predict: Literal["mean", "median", "mode"] = "mean"
+    """What a rating's prediction is: the expectation over its levels, best for RMSE; the median
+    level, best for MAE; or the likeliest level. The last two are levels, so that many items of a
+    ranked list tie."""
 
 
 class ImplicitMSEOptions(Options):
@@ -111,7 +115,7 @@ def _bce(target: TargetInfo, options: NoOptions) -> Any:
 def _cross_entropy(target: TargetInfo, options: CrossEntropyOptions) -> Any:
     from tabcf.losses import CrossEntropy
 
-    return CrossEntropy(target, label_smoothing=options.label_smoothing)
+    return CrossEntropy(target, label_smoothing=options.label_smoothing, predict=options.predict)
 
 
 def _softmax(target: TargetInfo, options: SoftmaxOptions) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from tabcf.contracts.definitions import MetricDefinition
 from tabcf.contracts.options import NoOptions, Options
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["METRICS"]
 
 _NUMBERS: frozenset[TargetKind] = frozenset({"regression", "rating"})
+_PROBABILITIES = ("probability", "probabilities")
 _CLASSES: frozenset[TargetKind] = frozenset({"binary", "classes"})
 _RANKED: frozenset[TargetKind] = frozenset({"implicit", "rating", "regression", "binary"})
 
@@ -39,6 +40,24 @@ class OfAttribute(AtK):
 
     of: str
     """A column of the items' table, such as `genres`; several values stand between `|`."""
+
+
+class InBins(Options):
+    """Compares probabilities with frequencies, bin by bin."""
+
+    shorthand: ClassVar[str | None] = "bins"
+
+    bins: PositiveInt = 15
+    """Bins of equal width, for each class or level."""
+
+
+class OfShare(Options):
+    """Looks at a central interval."""
+
+    shorthand: ClassVar[str | None] = "share"
+
+    share: float = Field(default=0.9, gt=0, lt=1)
+    """What the interval should hold."""
 
 
 class Unobvious(AtK):
@@ -67,12 +86,45 @@ def _of_classes(name: str) -> Callable[[TargetInfo, Any], Any]:
 
         def of_decoded(decoded: dict[str, Tensor], truth: Tensor) -> Tensor:
             found = decoded.get("probability", decoded.get("probabilities"))
-            result: Tensor = compute(found, truth)
+            result: Tensor = compute(found, _class_numbers(target, truth))
             return result
 
         return of_decoded
 
     return build
+
+
+def _class_numbers(target: TargetInfo, truth: Tensor) -> Tensor:
+    """The numbers of a rating's levels; classes come as such."""
+    if target.kind != "rating":
+        return truth
+    import torch
+
+    from tabcf.metrics import level_numbers
+
+    return level_numbers(truth, torch.tensor(target.levels, dtype=torch.float64))
+
+
+def _calibration_error(target: TargetInfo, options: InBins) -> Any:
+    from tabcf.metrics import calibration_error
+
+    def compute(decoded: dict[str, Tensor], truth: Tensor) -> Tensor:
+        found = decoded["probability" if "probability" in decoded else "probabilities"]
+        return calibration_error(found, _class_numbers(target, truth), n_bins=options.bins)
+
+    return compute
+
+
+def _interval_coverage(target: TargetInfo, options: OfShare) -> Any:
+    from tabcf.metrics import interval_coverage, level_coverage
+
+    def compute(decoded: dict[str, Tensor], truth: Tensor) -> Tensor:
+        if "probabilities" in decoded:
+            numbers = _class_numbers(target, truth)
+            return level_coverage(decoded["probabilities"], numbers, share=options.share)
+        return interval_coverage(decoded["value"], decoded["sd"], truth, share=options.share)
+
+    return compute
 
 
 def _of_hits(name: str) -> Callable[[TargetInfo, Any], Any]:
@@ -158,9 +210,10 @@ def _classes(name: str, summary: str, *, is_higher_better: bool) -> MetricDefini
         name=name,
         options=NoOptions,
         summary=summary,
-        targets=_CLASSES,
+        targets=_CLASSES if name == "auc" else _CLASSES | {"rating"},
         build=_of_classes(name),
         is_higher_better=is_higher_better,
+        reads=_PROBABILITIES,
     )
 
 
@@ -195,13 +248,38 @@ def _lists(
 METRICS = (
     _value("rmse", "Root of the mean squared error, in the target's units."),
     _value("mae", "Mean absolute error, in the target's units."),
-    _classes("accuracy", "Share of rows whose likeliest class is right.", is_higher_better=True),
+    _classes(
+        "accuracy", "Share of rows whose likeliest class or level is right.", is_higher_better=True
+    ),
     _classes(
         "auc",
         "Chance that a positive is scored above a negative; one class against the rest, averaged.",
         is_higher_better=True,
     ),
-    _classes("log_loss", "Mean of -log of the true class's probability.", is_higher_better=False),
+    _classes(
+        "log_loss",
+        "Mean of -log of the true class's or level's probability.",
+        is_higher_better=False,
+    ),
+    MetricDefinition(
+        name="calibration_error",
+        options=InBins,
+        summary="How far probabilities of classes or levels are from frequencies, in bins.",
+        example="{calibration_error: 15}",
+        targets=_CLASSES | {"rating"},
+        build=_calibration_error,
+        reads=_PROBABILITIES,
+    ),
+    MetricDefinition(
+        name="interval_coverage",
+        options=OfShare,
+        summary="Share of rows within the central interval that should hold 90 % of them.",
+        example="{interval_coverage: 0.9}",
+        targets=_NUMBERS,
+        build=_interval_coverage,
+        reads=("sd", "probabilities"),
+        is_higher_better=True,
+    ),
     _ranking("ndcg", "Discounted hits over those of an ideal list, averaged over users."),
     _ranking("recall", "Share of a user's relevant items that the list holds."),
     _ranking("precision", "Share of the list that is relevant."),

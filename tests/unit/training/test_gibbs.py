@@ -14,15 +14,9 @@ import tabcf
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import SpecError
 from tabcf.testing import tiny_ratings
-from tabcf.training.gibbs import (
-    Priors,
-    _Categorical,
-    _ColumnPrior,
-    _Normal,
-    _Number,
-    _regressions,
-    _Set,
-)
+from tabcf.training.gibbs.columns import Categorical, Number
+from tabcf.training.gibbs.priors import ColumnPrior, Normal, Priors, regressions
+from tabcf.training.gibbs.sets import SetColumn
 
 SPEC: dict[str, Any] = {
     "tabcf": 1,
@@ -34,18 +28,18 @@ SPEC: dict[str, Any] = {
 }
 
 
-def _still(prior: _ColumnPrior) -> _ColumnPrior:
+def _still(prior: ColumnPrior) -> ColumnPrior:
     """A prior that stays as it is."""
 
-    class Still(_ColumnPrior):
-        def draw(self, rows: torch.Tensor, normal: _Normal) -> None:
+    class Still(ColumnPrior):
+        def draw(self, rows: torch.Tensor, normal: Normal) -> None:
             pass
 
     return Still(prior.mean, prior.precision, prior.of)
 
 
-def _normal(seed: int = 0) -> _Normal:
-    return _Normal(Generator().manual_seed(seed))
+def _normal(seed: int = 0) -> Normal:
+    return Normal(Generator().manual_seed(seed))
 
 
 def _close_to_normal(draws: torch.Tensor, mean: np.ndarray, covariance: np.ndarray) -> None:
@@ -61,7 +55,7 @@ def _close_to_normal(draws: torch.Tensor, mean: np.ndarray, covariance: np.ndarr
 def test_a_regression_is_drawn_from_its_posterior() -> None:
     torch.manual_seed(0)
     features, target = torch.randn(30, 3), torch.randn(30)
-    prior = _ColumnPrior(torch.tensor([0.5, 0.0, -1.0]), torch.tensor([1.0, 2.0, 4.0]), Priors())
+    prior = ColumnPrior(torch.tensor([0.5, 0.0, -1.0]), torch.tensor([1.0, 2.0, 4.0]), Priors())
     noise = 0.7
     precision = noise * (features.T @ features) + torch.diag(prior.precision)
     covariance = torch.linalg.inv(precision).double().numpy()
@@ -69,15 +63,17 @@ def test_a_regression_is_drawn_from_its_posterior() -> None:
     mean = torch.linalg.solve(precision, right).double().numpy()
     n = 4000
     gram = (features.T @ features).expand(n, 3, 3)
-    draws = _regressions(gram, (features.T @ target).expand(n, 3), prior, noise, _normal())
+    draws = regressions(
+        gram, (features.T @ target).expand(n, 3), prior, noise, _normal().like((n, 3))
+    )
     _close_to_normal(draws, mean, covariance)
 
 
 def test_rows_of_a_category_see_their_own_events_alone() -> None:
     torch.manual_seed(1)
     index, others, rest = torch.tensor([1, 2, 1, 3, 1, 3]), torch.randn(6, 2), torch.randn(6)
-    prior = _still(_ColumnPrior.flat(3, Priors()))
-    column = _Categorical(index, 5, torch.zeros(5, 3), prior)
+    prior = _still(ColumnPrior.flat(3, Priors()))
+    column = Categorical(index, 5, torch.zeros(5, 3), prior)
     normal, draws = _normal(), []
     for _ in range(3000):
         column.draw(others, rest, 2.0, normal)
@@ -99,8 +95,8 @@ def test_rows_of_a_set_are_drawn_together(norm: str) -> None:
     torch.manual_seed(2)
     bag = Bag(torch.tensor([1, 2, 2, 3, 1]), torch.tensor([0, 2, 4]))
     owner, others, rest = torch.tensor([0, 1, 1, 2, 0, 2]), torch.randn(6, 1), torch.randn(6)
-    prior = _still(_ColumnPrior(torch.tensor([0.3, -0.2]), torch.tensor([1.0, 3.0]), Priors()))
-    column = _Set(bag, owner, 4, torch.zeros(4, 2), prior, norm=norm)
+    prior = _still(ColumnPrior(torch.tensor([0.3, -0.2]), torch.tensor([1.0, 3.0]), Priors()))
+    column = SetColumn(bag, owner, 4, torch.zeros(4, 2), prior, norm=norm)
     normal, draws = _normal(), []
     for _ in range(3000):
         column.draw(others, rest, 1.5, normal)
@@ -121,8 +117,8 @@ def test_rows_of_a_set_are_drawn_together(norm: str) -> None:
 def test_a_number_has_one_row() -> None:
     torch.manual_seed(3)
     values, others, rest = torch.randn(20), torch.randn(20, 2), torch.randn(20)
-    prior = _still(_ColumnPrior.flat(3, Priors()))
-    column = _Number(values, torch.zeros(1, 3), prior)
+    prior = _still(ColumnPrior.flat(3, Priors()))
+    column = Number(values, torch.zeros(1, 3), prior)
     normal, draws = _normal(), []
     for _ in range(3000):
         column.draw(others, rest, 1.0, normal)
@@ -138,7 +134,7 @@ def test_a_prior_is_drawn_from_its_posterior() -> None:
     """The mean of rows, and the precision about it: many rows leave little doubt."""
     torch.manual_seed(4)
     rows = 2.0 + 0.5 * torch.randn(4000, 2)
-    prior = _ColumnPrior.flat(2, Priors())
+    prior = ColumnPrior.flat(2, Priors())
     normal, means, precisions = _normal(), [], []
     for _ in range(300):
         prior.draw(rows, normal)
