@@ -36,9 +36,11 @@ class Events:
 
 
 class Column(Protocol):
-    """One column's rows `(R, W)`, what they add to each event, and how they are drawn."""
+    """One column's rows, what they add to each event, and how they are drawn."""
 
-    rows: Tensor
+    @property
+    def rows(self) -> Tensor:
+        """`(R, W)`."""
 
     def added(self) -> Tensor:
         """`(N, W)`: the bias and the vector that each event gets from it."""
@@ -49,8 +51,6 @@ class Column(Protocol):
 
 class LinearColumn:
     """A column by what its rows are drawn from: all features, and what is left to explain."""
-
-    rows: Tensor
 
     def added(self) -> Tensor:
         """`(N, W)`: the bias and the vector that each event gets from it."""
