@@ -50,6 +50,8 @@ class GibbsOptions(Options):
     """Size of the first, random vectors."""
     priors: PriorOptions = PriorOptions()
     """What is believed before any data."""
+    engine: Literal["auto", "compiled", "torch"] = "auto"
+    """Whether loops over events are compiled, with the extra `fast`; by `auto` in long fits."""
 
 
 class ALSOptions(Options):
@@ -64,6 +66,8 @@ class ALSOptions(Options):
     """Penalty of each bias."""
     init_scale: float = Field(default=0.1, gt=0, le=10)
     """Size of the first, random vectors."""
+    engine: Literal["auto", "compiled", "torch"] = "auto"
+    """Whether loops over events are compiled, with the extra `fast`; by `auto` in long fits."""
 
 
 def _without_range(model: Any, fit: str) -> Any:
@@ -95,6 +99,7 @@ def _solve_als(model: Any, problem: FitProblem, options: ALSOptions, rng: Genera
         l2=options.l2,
         l2_bias=options.l2_bias,
         init_scale=options.init_scale,
+        engine=options.engine,
     )
 
 
@@ -180,6 +185,7 @@ def _solve_gibbs(model: Any, problem: FitProblem, options: GibbsOptions, rng: Ge
             mean_strength=options.priors.mean_strength,
         ),
         n_levels=len(problem.target.levels) if is_probit else 0,
+        engine=options.engine,
     )
     model.take(draw.cut_points if is_probit else draw.precision for draw in draws)
 

@@ -14,6 +14,6 @@ first), L events of the longest row of a block, K levels.
 from __future__ import annotations
 
 from tabcf.training.gibbs.priors import Priors
-from tabcf.training.gibbs.sweeps import Draw, draw_posterior, solve_als
+from tabcf.training.gibbs.sweeps import Draw, GibbsEngine, draw_posterior, solve_als
 
-__all__ = ["Draw", "Priors", "draw_posterior", "solve_als"]
+__all__ = ["Draw", "GibbsEngine", "Priors", "draw_posterior", "solve_als"]

@@ -6,7 +6,7 @@ Dimension letters: see `tabcf.training.gibbs`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -15,17 +15,21 @@ from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.data.batches import batches_in_order
-from tabcf.errors import TrainingError
+from tabcf.errors import SpecError, TrainingError
 from tabcf.nn.dot_product import DotProductBias
 from tabcf.training.gibbs.columns import Categorical, Column, Events, Number
 from tabcf.training.gibbs.likelihoods import Likelihood, NormalNoise, OrderedProbit
 from tabcf.training.gibbs.priors import ColumnPrior, Expected, FixedPrior, Normal, Priors
 from tabcf.training.gibbs.sets import SetColumn
 
-__all__ = ["Draw", "draw_posterior", "solve_als"]
+__all__ = ["Draw", "GibbsEngine", "draw_posterior", "solve_als"]
+
+GibbsEngine = Literal["auto", "compiled", "torch"]
 
 # Sweeps after which sums are taken anew, so that rounding does not pile up.
 _REFRESH = 8
+# Events of all columns and sweeps from which on loading compiled code, a second, is won back.
+_LONG = 20_000_000
 
 
 class Draw(NamedTuple):
@@ -38,6 +42,33 @@ class Draw(NamedTuple):
 
     precision: float
     cut_points: tuple[float, ...] = ()
+
+
+class _Kinds(NamedTuple):
+    """What builds columns of one value an event, and sets."""
+
+    categorical: Callable[[Tensor, int, Tensor, ColumnPrior], Column]
+    set: Callable[..., Column]
+
+
+def _kinds(engine: GibbsEngine, model: DotProductBias, problem: FitProblem, sweeps: int) -> _Kinds:
+    """Columns in torch, or with compiled loops.
+
+    Raises:
+        SpecError: These are asked for, and numba is not installed.
+    """
+    n_columns = len(model.cardinalities) + len(model.set_cardinalities)
+    is_long = len(problem.train) * sweeps * n_columns >= _LONG
+    if engine == "torch" or (engine == "auto" and not is_long):
+        return _Kinds(Categorical, SetColumn)
+    try:
+        from tabcf.training.gibbs.compiled_columns import CompiledCategorical, CompiledSet
+    except ImportError:
+        if engine == "auto":
+            return _Kinds(Categorical, SetColumn)
+        hint = "compiled loops need numba: pip install 'tabcf[fast]'"
+        raise SpecError([f"fit.engine: {hint}"]) from None
+    return _Kinds(CompiledCategorical, CompiledSet)
 
 
 class _State:
@@ -85,6 +116,7 @@ def draw_posterior(
     keep: int,
     priors: Priors | None = None,
     n_levels: int = 0,
+    engine: GibbsEngine = "auto",
     on_sweep: Callable[[int, Draw], None] | None = None,
 ) -> Iterator[Draw]:
     """Write one draw after another into a model; gives what it has beside weights when it is kept.
@@ -100,6 +132,7 @@ def draw_posterior(
         keep: How many are kept, spread evenly over the sweeps after the burn-in.
         priors: What is believed before any data.
         n_levels: For an ordered probit, all levels of the target; 0 for normal noise.
+        engine: Whether loops over events are compiled; by `auto` where that is won back.
         on_sweep: Is told the number of each sweep and what it drew beside weights.
 
     Raises:
@@ -121,6 +154,7 @@ def draw_posterior(
         normal,
         priors.init_scale,
         lambda: ColumnPrior.flat(width, priors),
+        kinds=_kinds(engine, model, problem, sweeps),
     )
     after = max(sweeps - burn_in, 1)
     kept_at = {burn_in + (number + 1) * after // keep for number in range(min(keep, after))}
@@ -128,6 +162,8 @@ def draw_posterior(
         try:
             state.sweep(normal)
             likelihood.draw(state.events.score, normal)
+        except TrainingError:
+            raise _lost(sweep) from None
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise _lost(sweep) from None
         if not 0 < likelihood.precision < torch.inf or not state.is_finite():
@@ -166,6 +202,7 @@ def solve_als(
     l2: float,
     l2_bias: float,
     init_scale: float = 0.1,
+    engine: GibbsEngine = "auto",
 ) -> None:
     """Write the weights that squared errors and a ridge penalty are lowest at, column by column.
 
@@ -180,6 +217,7 @@ def solve_als(
         l2: Penalty of each number of a vector.
         l2_bias: Penalty of each bias.
         init_scale: Standard deviation of the first vectors.
+        engine: Whether loops over events are compiled; by `auto` where that is won back.
     """
     penalty = torch.full((model.n_factors + 1,), float(l2))
     penalty[0] = l2_bias
@@ -189,7 +227,15 @@ def solve_als(
 
     assert problem.train.target is not None
     likelihood = NormalNoise(problem.train.target.float(), Priors())
-    state = _built(model, problem, likelihood, Normal(rng), init_scale, prior)
+    state = _built(
+        model,
+        problem,
+        likelihood,
+        Normal(rng),
+        init_scale,
+        prior,
+        kinds=_kinds(engine, model, problem, sweeps),
+    )
     for _ in range(sweeps):
         state.sweep(Expected(rng))
     _write(model, state.columns)
@@ -202,6 +248,8 @@ def _built(
     normal: Normal,
     init_scale: float,
     prior: Callable[[], ColumnPrior],
+    *,
+    kinds: _Kinds,
 ) -> _State:
     train = problem.train
     width = model.n_factors + 1
@@ -216,7 +264,7 @@ def _built(
     x_cat = torch.cat([part.x_cat for part in inputs]).long()
     x_cont = torch.cat([part.x_cont for part in inputs])
     for number, n in enumerate(model.cardinalities):
-        columns.append(Categorical(x_cat[:, number], n, first(n), prior()))
+        columns.append(kinds.categorical(x_cat[:, number], n, first(n), prior()))
     for number in range(model.n_continuous):
         columns.append(Number(x_cont[:, number], first(1), prior()))
     number = 0
@@ -224,7 +272,7 @@ def _built(
         owner = torch.arange(len(train)) if name is None else train.rows[name].long()
         for bag in bags:
             n = model.set_cardinalities[number]
-            columns.append(SetColumn(bag, owner, n, first(n), prior(), norm=model.set_norm))
+            columns.append(kinds.set(bag, owner, n, first(n), prior(), norm=model.set_norm))
             number += 1
     return _State(columns, likelihood)
 
