@@ -1,0 +1,179 @@
+"""The whole sampler: parameters and data from the prior stay as they are; compiled loops agree."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch import Generator
+
+from tabcf.contracts.inputs import Bag
+from tabcf.training.gibbs import sets
+from tabcf.training.gibbs.columns import Categorical, Column, Number
+from tabcf.training.gibbs.compiled_columns import CompiledCategorical, CompiledSet
+from tabcf.training.gibbs.likelihoods import NormalNoise, OrderedProbit
+from tabcf.training.gibbs.priors import ColumnPrior, Normal, Priors
+from tabcf.training.gibbs.sets import SetColumn
+from tabcf.training.gibbs.sweeps import _State
+
+PRIORS = Priors(shape=6.0, rate=4.0, mean_strength=2.0)
+N, W = 24, 3
+KINDS = [(Categorical, SetColumn), (CompiledCategorical, CompiledSet)]
+# Five owners; the last has no value, the fourth no event.
+BAG = Bag(torch.tensor([1, 2, 2, 3, 0, 1, 3]), torch.tensor([0, 2, 4, 6, 7]))
+OWNER = torch.tensor([0, 1, 2, 4, 1, 2] * 4)
+
+
+def _prior(normal: Normal) -> ColumnPrior:
+    """A column's prior from its own prior."""
+    shape = torch.full((W,), PRIORS.shape)
+    precision = normal.gamma(shape, torch.full((W,), PRIORS.rate))
+    mean = normal.like((W,)) * (PRIORS.mean_strength * precision).rsqrt()
+    return ColumnPrior(mean, precision, PRIORS)
+
+
+def _columns(kinds: Any, normal: Normal) -> tuple[list[Column], list[ColumnPrior]]:
+    """A category of three, one of four, a number and a set, drawn from their priors."""
+    categorical, of_set = kinds
+    priors = [_prior(normal) for _ in range(4)]
+    first = [
+        prior.mean + normal.like((n, W)) * prior.precision.rsqrt()
+        for prior, n in zip(priors, (3, 4, 1, 4), strict=True)
+    ]
+    columns = [
+        categorical(torch.arange(N) % 3, 3, first[0], priors[0]),
+        categorical(torch.arange(N) // 2 % 4, 4, first[1], priors[1]),
+        Number(torch.linspace(-1, 1, N), first[2], priors[2]),
+        of_set(BAG, OWNER, 4, first[3], priors[3], norm="sqrt"),
+    ]
+    return columns, priors
+
+
+def _cut_points(normal: Normal) -> torch.Tensor:
+    """Two cut-points from their prior, over a fine grid."""
+    grid = np.arange(-6, 6, 0.08)
+    pairs = np.array(list(itertools.combinations(grid, 2)))
+    mass = np.diff(scipy.stats.norm.cdf(pairs), axis=1)[:, 0]
+    ends = scipy.stats.norm.cdf(pairs[:, 0]) * scipy.stats.norm.sf(pairs[:, 1])
+    weight = torch.from_numpy(np.sqrt(mass * ends))
+    place = torch.multinomial(weight, 1, generator=normal.rng)
+    cuts = torch.from_numpy(pairs)[place[0]] + 0.08 * (normal.uniform(2) - 0.5)
+    return cuts.sort().values
+
+
+def _places(seed: int, kinds: Any, likelihood: str) -> list[float]:
+    """Parameters and data from the prior, three sweeps; where each number lies in its prior.
+
+    The parameters are a draw from their posterior given the data. What leaves the posterior as it
+    is turns them into another one: over many seeds again the prior.
+    """
+    normal = Normal(Generator().manual_seed(seed))
+    columns, priors = _columns(kinds, normal)
+    state = _State(columns, NormalNoise(torch.zeros(N), PRIORS))
+    score = state.events.score
+    if likelihood == "normal":
+        noise = NormalNoise(torch.zeros(N), PRIORS)
+        shape = torch.tensor([PRIORS.shape])
+        noise.precision = float(normal.gamma(shape, torch.tensor([PRIORS.rate])))
+        noise.target = score + noise.precision**-0.5 * normal.like((N,))
+        state.likelihood = noise
+    else:
+        cuts = _cut_points(normal)
+        latent = (score + normal.like((N,))).double()
+        probit = OrderedProbit(torch.bucketize(latent, cuts), 3)
+        probit._cuts, probit.target = cuts, latent.float()
+        state.likelihood = probit
+    for _ in range(3):
+        state.sweep(normal)
+        state.likelihood.draw(state.events.score, normal)
+    precision = scipy.stats.gamma(PRIORS.shape, scale=1 / PRIORS.rate)
+    places = []
+    for column, prior in zip(columns, priors, strict=True):
+        root = prior.precision.sqrt()
+        scaled = PRIORS.mean_strength**0.5 * prior.mean * root
+        places += [
+            float(precision.cdf(prior.precision[0])),
+            float(precision.cdf(prior.precision[1])),
+        ]
+        places += scipy.stats.norm.cdf(scaled[:2].numpy()).tolist()
+        off = ((column.rows[0] - prior.mean) * root)[:2]
+        places += scipy.stats.norm.cdf(off.numpy()).tolist()
+    if likelihood == "normal":
+        places.append(float(precision.cdf(state.likelihood.precision)))
+    else:
+        places.append(state.likelihood.cut_points[1] - state.likelihood.cut_points[0])
+    return places
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids=["torch", "compiled"])
+@pytest.mark.parametrize("likelihood", ["normal", "ordered_probit"])
+def test_what_comes_from_the_prior_stays_there(kinds: Any, likelihood: str) -> None:
+    """Ranks within the prior are uniform (Geweke, 2004; Talts et al., 2018)."""
+    found = np.array([_places(seed, kinds, likelihood) for seed in range(100)])
+    assert np.isfinite(found).all()
+    chances = [scipy.stats.kstest(own, "uniform").pvalue for own in found[:, :24].T]
+    if likelihood == "normal":
+        chances.append(scipy.stats.kstest(found[:, 24], "uniform").pvalue)
+    else:
+        normal = Normal(Generator().manual_seed(99))
+        gaps = [float(_cut_points(normal).diff()) for _ in range(400)]
+        chances.append(scipy.stats.kstest(found[:, 24], gaps).pvalue)
+    # 25 chances, uniform themselves: the least is below 0.0004 once in a hundred runs.
+    assert min(chances) > 4e-4
+    assert scipy.stats.kstest(chances, "uniform").pvalue > 1e-3
+
+
+def test_compiled_loops_come_to_the_same_numbers() -> None:
+    """The same random numbers, after twenty sweeps of all kinds of columns."""
+    found = []
+    for kinds in KINDS:
+        normal = Normal(Generator().manual_seed(5))
+        columns, priors = _columns(kinds, normal)
+        state = _State(columns, NormalNoise(torch.linspace(-1, 1, N), PRIORS))
+        for _ in range(20):
+            state.sweep(normal)
+            state.likelihood.draw(state.events.score, normal)
+        rows = [column.rows.flatten() for column in columns]
+        means = [prior.mean for prior in priors]
+        found.append(torch.cat([*rows, *means, state.events.score]))
+        torch.testing.assert_close(state.events.score, state._summed().score, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[0], found[1], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("is_small", [True, False])
+@pytest.mark.parametrize("width", [0, 30])
+def test_conjugate_gradients_find_the_solution(
+    monkeypatch: pytest.MonkeyPatch, is_small: bool, width: int
+) -> None:
+    """Against the whole system, with more owners than values and with fewer."""
+    if not is_small:
+        monkeypatch.setattr(sets, "_MOST_RANK", 0)
+        monkeypatch.setattr(sets, "_MOST_DENSE", 0)
+    monkeypatch.setattr(sets, "_CG_TOLERANCE", 1e-6)
+    rng = Generator().manual_seed(1)
+    n_values = 5 + width
+    values = torch.randint(0, n_values, (40,), generator=rng)
+    bag = Bag(values, torch.arange(0, 40, 4), torch.rand(40, generator=rng) + 0.5)
+    n_events = torch.tensor([3, 0, 5, 8, 1, 2, 9, 4, 4, 30])
+    features = [torch.randn(int(n), W, generator=rng) for n in n_events]
+    gram = torch.stack([own.T @ own for own in features])
+    moment = torch.stack([own.sum(0) for own in features])
+    prior = ColumnPrior(torch.tensor([0.1, -0.3, 0.2]), torch.tensor([2.0, 1.0, 5.0]), PRIORS)
+    start = torch.randn(n_values, W, generator=rng)
+    system = sets.SetSystem(bag, n_events, n_values, start, prior, norm="mean")
+    normal = Normal(Generator().manual_seed(3))
+    system.draw(gram, moment, 0.8, normal)
+    weights = torch.zeros(10, n_values)
+    weights.index_put_((torch.arange(40) // 4, values), bag.weights / 4, accumulate=True)
+    drawn = Normal(Generator().manual_seed(3)).like((n_values, W))
+    right = weights.T @ moment + prior.precision * prior.mean + prior.precision.sqrt() * drawn
+    precision = 0.8 * torch.einsum("or,os,owv->rwsv", weights, weights, gram)
+    precision = precision.reshape(n_values * W, n_values * W)
+    precision = precision + torch.diag(prior.precision.repeat(n_values))
+    expected = torch.linalg.solve(precision.double(), right.flatten().double())
+    torch.testing.assert_close(system.rows.flatten().double(), expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(system.of_owner, weights @ system.rows, atol=1e-4, rtol=1e-4)
