@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.special import log_ndtr, ndtri
+from torch.special import ndtri
 
 from tabcf.training.gibbs.priors import Normal, Priors
 
@@ -21,7 +21,8 @@ __all__ = ["Likelihood", "NormalNoise", "OrderedProbit", "latent_numbers"]
 _PSEUDO_EVENTS = 0.5
 # Degrees of freedom of the proposals: their tails are heavier than those of what they are for.
 _FREEDOM = 10.0
-_NEWTON_STEPS = 20
+# Newton's steps end where one would move the mode by a hundredth of a standard deviation.
+_NEWTON_STEPS, _NEWTON_SIZE = 20, 1e-4
 _LEAST = 1e-300
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -122,7 +123,7 @@ class OrderedProbit:
         chance = float(normal.uniform(1))
         if not bool((proposed.diff() > 0).all()):
             return
-        gain = self._log_density(proposed, score).value - self._log_density(self._cuts, score).value
+        gain = self._value(proposed, score) - self._value(self._cuts, score)
         gain = gain + _log_t(self._cuts - mode, curvature) - _log_t(proposed - mode, curvature)
         if math.log(max(chance, 1e-300)) < float(gain):
             self._cuts = proposed
@@ -138,7 +139,7 @@ class OrderedProbit:
         for _ in range(_NEWTON_STEPS):
             step = torch.linalg.solve(found.curvature, found.slope)
             size = float(step @ found.slope)
-            if size < 1e-6:
+            if size < _NEWTON_SIZE:
                 break
             for halving in range(30):
                 tried = at + step * 0.5**halving
@@ -160,11 +161,11 @@ class OrderedProbit:
     def _log_density(self, cuts: Tensor, score: Tensor) -> _Density:
         """Of the cut-points, up to a constant, the latent numbers summed out."""
         below, above = (bound - score for bound in self._bounds(cuts))
-        log_mass = _log_mass(below, above)
+        mass = _mass(below, above)
         n = len(cuts)
         # The densities at both bounds over the mass between them; 0 at an infinite bound.
-        low = (-0.5 * below.square() - _LOG_ROOT_2PI - log_mass).exp()
-        high = (-0.5 * above.square() - _LOG_ROOT_2PI - log_mass).exp()
+        low = (-0.5 * below.square() - _LOG_ROOT_2PI).exp() / mass
+        high = (-0.5 * above.square() - _LOG_ROOT_2PI).exp() / mass
         low_turn = low * (low - below.nan_to_num(0, 0, 0))
         high_turn = high * (high + above.nan_to_num(0, 0, 0))
 
@@ -175,7 +176,12 @@ class OrderedProbit:
         diagonal = per_level(high_turn)[:-1] + per_level(low_turn)[1:]
         beside = -per_level(low * high)[1:-1]
         curvature = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)
-        return _Density((self._weight * log_mass).sum(), slope, curvature)
+        return _Density(self._weight @ mass.log(), slope, curvature)
+
+    def _value(self, cuts: Tensor, score: Tensor) -> Tensor:
+        """The log density alone."""
+        mass = _mass(*(bound - score for bound in self._bounds(cuts)))
+        return self._weight @ mass.log()
 
 
 class _Density(NamedTuple):
@@ -209,14 +215,12 @@ def _lower_tail(x: Tensor) -> Tensor:
     return found
 
 
-def _log_mass(below: Tensor, above: Tensor) -> Tensor:
-    """log(Φ(above) - Φ(below)) without a difference of two numbers near 1."""
+def _mass(below: Tensor, above: Tensor) -> Tensor:
+    """Φ(above) - Φ(below) without a difference of two numbers near 1; never quite 0."""
     is_high = below > 0
     low = torch.where(is_high, -above, below)
     high = torch.where(is_high, -below, above)
-    log_high = log_ndtr(high)
-    found: Tensor = log_high + torch.log(-torch.expm1(log_ndtr(low) - log_high))
-    return found
+    return (_lower_tail(high) - _lower_tail(low)).clamp_min(_LEAST)
 
 
 def _log_t(off: Tensor, precision: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,20 @@ import scipy.stats
 import torch
 from torch import Generator
 
-from tabcf.contracts.inputs import Bag
-from tabcf.training.gibbs import sets
+from tabcf.contracts.definitions import FitProblem
+from tabcf.contracts.inputs import Bag, Inputs
+from tabcf.contracts.layout import Layout
+from tabcf.contracts.table import Table
+from tabcf.contracts.target import TargetInfo
+from tabcf.errors import SpecError
+from tabcf.nn.dot_product import DotProductBias
+from tabcf.training.gibbs import draw_posterior, sets
 from tabcf.training.gibbs.columns import Categorical, Column, Number
 from tabcf.training.gibbs.compiled_columns import CompiledCategorical, CompiledSet
 from tabcf.training.gibbs.likelihoods import NormalNoise, OrderedProbit
 from tabcf.training.gibbs.priors import ColumnPrior, Normal, Priors
 from tabcf.training.gibbs.sets import SetColumn
-from tabcf.training.gibbs.sweeps import _State
+from tabcf.training.gibbs.sweeps import _kinds, _State
 
 PRIORS = Priors(shape=6.0, rate=4.0, mean_strength=2.0)
 N, W = 24, 3
@@ -177,3 +185,52 @@ def test_conjugate_gradients_find_the_solution(
     expected = torch.linalg.solve(precision.double(), right.flatten().double())
     torch.testing.assert_close(system.rows.flatten().double(), expected, atol=2e-3, rtol=2e-3)
     torch.testing.assert_close(system.of_owner, weights @ system.rows, atol=1e-4, rtol=1e-4)
+
+
+def _problem(n: int) -> Any:
+    rng = Generator().manual_seed(0)
+    x_cat = torch.randint(1, 5, (n, 2), generator=rng)
+    events = Inputs(x_cat.int(), torch.zeros(n, 0))
+    table = Table({}, events, {}, target=torch.randn(n, generator=rng))
+    layout = Layout(categorical=(), continuous=(), sets=())
+    return FitProblem(table, layout, TargetInfo("regression", ("y",)))
+
+
+def test_long_fits_are_compiled_and_short_ones_are_not() -> None:
+    model = DotProductBias([5, 5], factors=2)
+    assert _kinds("auto", model, _problem(50), 10).categorical is Categorical
+    assert _kinds("auto", model, _problem(50), 300_000).categorical is CompiledCategorical
+    assert _kinds("torch", model, _problem(50), 300_000).set is SetColumn
+    assert _kinds("compiled", model, _problem(50), 1).set is CompiledSet
+
+
+def test_without_numba_there_is_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tabcf.training.gibbs.compiled_columns", None)
+    model = DotProductBias([5, 5], factors=2)
+    with pytest.raises(SpecError, match=r"fit.engine: compiled .*pip install 'tabcf\[fast\]'"):
+        _kinds("compiled", model, _problem(50), 1)
+    assert _kinds("auto", model, _problem(50), 300_000).categorical is Categorical
+
+
+@pytest.mark.parametrize("n_levels", [0, 3])
+def test_engines_give_the_same_draws(n_levels: int) -> None:
+    """A whole fit, its weights and what it draws beside them."""
+    found = []
+    problem = _problem(60)
+    info = TargetInfo("rating", ("y",), (-1.0, 0.0, 1.0))
+    problem = replace(problem, target=info) if n_levels else problem
+    for engine in ("torch", "compiled"):
+        model = DotProductBias([5, 5], factors=2)
+        draws = draw_posterior(
+            model,
+            problem,
+            Generator().manual_seed(7),
+            sweeps=12,
+            burn_in=4,
+            keep=3,
+            n_levels=n_levels,
+            engine=engine,
+        )
+        beside = [(draw.precision, *draw.cut_points) for draw in draws]
+        found.append((torch.tensor(beside), model.factors.detach().clone()))
+    torch.testing.assert_close(found[0], found[1], atol=2e-3, rtol=2e-3)
