@@ -144,3 +144,19 @@ def test_smoothing_is_a_share(share):
 def test_outputs_of_another_width_are_refused():
     with pytest.raises(TrainingError, match=r"shape \(B, 3\).*got \(5, 2\)"):
         CrossEntropy(CLASSES)(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long))
+
+
+def test_a_ratings_median_and_mode_are_levels():
+    raw = torch.tensor([[0.4, 0.2, 0.1, 0.3], [0.1, 0.3, 0.35, 0.25]]).log()
+    found = {
+        name: CrossEntropy(STARS, predict=name).decode(raw)["value"].tolist()
+        for name in ("median", "mode")
+    }
+    assert found == {"median": [1.0, 2.0], "mode": [0.5, 2.0]}
+
+
+def test_median_and_mode_are_of_levels_alone():
+    with pytest.raises(SpecError, match=r"predict: is of a rating's levels, and the target is cla"):
+        CrossEntropy(CLASSES, predict="mode")
+    with pytest.raises(SpecError, match=r"predict: expected mean, median or mode, got 'sum'"):
+        CrossEntropy(STARS, predict="sum")

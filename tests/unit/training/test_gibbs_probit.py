@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Generator
 
 import tabcf
+from tabcf.cli.predict import command as predict_command
 from tabcf.errors import RunError, SpecError
 from tabcf.nn.dot_product import DotProduct
 from tabcf.nn.probit import OrderedProbitEnsemble, level_probabilities
@@ -250,3 +252,15 @@ def test_a_run_without_a_distribution_says_so() -> None:
         run.predict(tiny_ratings(), interval=0.9)
     with pytest.raises(RunError, match=r"expected a share between 0 and 1, got 1\.5"):
         run.predict(tiny_ratings(), interval=1.5)
+
+
+def test_a_command_shows_levels_and_intervals(planted: tabcf.Run, tmp_path: Any) -> None:
+    planted.save(tmp_path / "run")
+    _planted(0).head(5).to_csv(tmp_path / "rows.csv", index=False)
+    given = [str(tmp_path / "run"), str(tmp_path / "rows.csv"), "--csv"]
+    shown = CliRunner().invoke(predict_command, [*given, "--distribution", "--interval", "0.9"])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines()[0] == (
+        "user_id,item_id,rating,basis,sd,mode,P(1),P(2),P(3),P(4),P(5),low,high,prediction"
+    )
+    assert CliRunner().invoke(predict_command, [*given, "--interval", "1.5"]).exit_code == 2
