@@ -54,10 +54,16 @@ def positives(n: int, rng: Generator) -> Bag:
 
 
 def perfect_prediction(kind: TargetKind, target: Tensor) -> dict[str, Any]:
-    """What a loss would decode if the model knew all."""
+    """What a loss would decode if the model knew all, and how sure of it the model would be."""
     info = _TARGETS[kind]
     if kind in ("regression", "rating"):
-        return {"value": target * info.scale[0] + info.center[0]}
+        value = target * info.scale[0] + info.center[0]
+        found = {"value": value, "sd": torch.full_like(value, 0.1)}
+        if kind == "rating":
+            level = (value[:, None] - torch.tensor(info.levels)).abs().argmin(1)
+            chosen = torch.nn.functional.one_hot(level, len(info.levels)).float()
+            found["probabilities"] = 0.96 * chosen + 0.04 / len(info.levels)
+        return found
     if kind == "binary":
         return {"probability": target.clamp(0.01, 0.99)}
     chosen = torch.nn.functional.one_hot(target, len(info.labels)).float()
