@@ -127,9 +127,7 @@ class Run(Versioned):
             DataError: A column is missing or of another type than in training.
             RunError: There is no distribution of levels, or no spread.
         """
-        return predict(
-            self.trained, as_source(data), distribution=distribution, interval=interval
-        )
+        return predict(self.trained, as_source(data), distribution=distribution, interval=interval)
 
     def evaluate(self, data: Any, *, retrieve: bool = True) -> Evaluated:
         """The spec's metrics on the given rows, which must have the target.
