@@ -291,6 +291,11 @@ def test_half_a_fit_is_no_round(trained: tabcf.Run) -> None:
     events = simulated.events(simulated.users, simulated.items)
     stage = Stage.of(trained.spec, trained.registry, events)
     control_c = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
-    control_c.start()
-    with pytest.raises(KeyboardInterrupt):
-        continue_stage(stage, trained.trained, epochs=1_000_000)
+    # A shell starts what it runs in the background without the usual handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        control_c.start()
+        with pytest.raises(KeyboardInterrupt):
+            continue_stage(stage, trained.trained, epochs=1_000_000)
+    finally:
+        signal.signal(signal.SIGINT, before)
