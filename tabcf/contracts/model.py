@@ -25,6 +25,7 @@ __all__ = [
     "IgnoresUsers",
     "ItemScorer",
     "KnowsBiases",
+    "KnowsMembers",
     "KnowsSpread",
     "LinearRows",
     "PosteriorDraws",
@@ -190,6 +191,19 @@ class KnowsSpread(Protocol):
     """Says how far an event may lie from its prediction: `(B, 1)` standard deviations."""
 
     def spread(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor: ...
+
+
+@runtime_checkable
+class KnowsMembers(Protocol):
+    """Answers by the mean of several models, and gives what each of them says.
+
+    Shape:
+        Output: `(M, B, K)`, M members.
+    """
+
+    def each(
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor: ...
 

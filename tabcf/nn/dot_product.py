@@ -118,6 +118,27 @@ class DotProduct(nn.Module):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """The sum of all pairwise products, and of the biases if there are any."""
+        return in_range(self.products(x_cat, x_cont, x_sets), self.y_range)
+
+    def products(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor:
+        """`(B, 1)`: the same before any range."""
+        self.check(x_cat, x_cont, x_sets)
+        if self._is_plain and not (self.training and self.dropout.p):
+            return self._plain(self.rows_of(x_cat))
+        if x_cont is None:
+            x_cont = self.factors.new_zeros(len(x_cat), 0)
+        inputs = Inputs(x_cat, x_cont, tuple(x_sets or ()))
+        if self.training and self.dropout.p:
+            item = self._terms(*_part(inputs, self.sides.columns("item")))
+            query = self._terms(*_part(inputs, self.sides.columns("user", "event")))
+            between: Tensor = (self.dropout(query.vector) * item.vector).sum(1, keepdim=True)
+            return between + query.inner + item.inner
+        return self._terms(inputs, self.sides.columns("user", "item", "event")).inner
+
+    def check(self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag] | None) -> None:
+        """Raise `DataError` unless there are as many columns of each kind as the model has."""
         check_columns(x_cat, len(self.cardinalities))
         given = 0 if x_cont is None else x_cont.shape[1]
         if given != self.n_continuous:
@@ -127,18 +148,10 @@ class DotProduct(nn.Module):
                 f"x_sets has {len(x_sets or ())} set columns, but the model has "
                 f"{len(self.set_cardinalities)}"
             )
-        if self._is_plain and not (self.training and self.dropout.p):
-            return in_range(self._plain(x_cat + self._starts), self.y_range)
-        if x_cont is None:
-            x_cont = self.factors.new_zeros(len(x_cat), 0)
-        inputs = Inputs(x_cat, x_cont, tuple(x_sets or ()))
-        if self.training and self.dropout.p:
-            item = self._terms(*_part(inputs, self.sides.columns("item")))
-            query = self._terms(*_part(inputs, self.sides.columns("user", "event")))
-            between = (self.dropout(query.vector) * item.vector).sum(1, keepdim=True)
-            return in_range(between + query.inner + item.inner, self.y_range)
-        raw = self._terms(inputs, self.sides.columns("user", "item", "event")).inner
-        return in_range(raw, self.y_range)
+
+    def rows_of(self, x_cat: Tensor) -> Tensor:
+        """`(B, C)`: which rows of `factors` all categorical columns' values have."""
+        return x_cat + self._starts
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, 1)`: every item for every user, by one matrix product.
@@ -219,7 +232,7 @@ class DotProduct(nn.Module):
 
     def _column_vectors(self, inputs: Inputs) -> list[Tensor]:
         """`(B, D)` of each column: categorical, continuous and set ones."""
-        rows = inputs.x_cat + self._starts
+        rows = self.rows_of(inputs.x_cat)
         found = list(lookup(rows, self.factors).unbind(1))
         found += [
             x[:, None] * v for x, v in zip(inputs.x_cont.T, self.continuous_factors, strict=True)
@@ -355,7 +368,7 @@ class DotProductBias(DotProduct):
 
     def terms(self, inputs: Inputs) -> list[tuple[tuple[int, ...], Tensor]]:
         """The columns' biases, then the products of all pairs of vectors, each `(B,)`."""
-        biases = list(lookup(inputs.x_cat + self._starts, self.biases).squeeze(2).unbind(1))
+        biases = list(lookup(self.rows_of(inputs.x_cat), self.biases).squeeze(2).unbind(1))
         biases += list((inputs.x_cont * self.continuous_weights).unbind(1))
         for bag, table in zip(inputs.x_sets, self.set_biases, strict=True):
             biases.append(pooled(bag, table, norm=self.set_norm).squeeze(1))

@@ -14,14 +14,57 @@ from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.errors import DataError
 from tabcf.nn.dot_product import DotProduct
 
-__all__ = ["DotProductEnsemble"]
+__all__ = ["DotProductEnsemble", "DotProductMean"]
 
 
-class DotProductEnsemble(nn.Module):
-    """The mean of products of vectors, such as over draws from a posterior.
+class DotProductMean(nn.Module):
+    """What means of products of vectors have in common; all members have the same columns.
 
     Scores of all items stay one matrix product: a mean of products is the product of the members'
     vectors side by side.
+    """
+
+    members: nn.ModuleList
+
+    def dot_products(self) -> list[DotProduct]:
+        """The members."""
+        return [member for member in self.members if isinstance(member, DotProduct)]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether scores are products themselves: they are, without a `y_range`."""
+        return self.dot_products()[0].is_linear
+
+    def score_items(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, I, 1)`: every item for every user, by one matrix product."""
+        return self.outputs(self.query_factors(query) @ self.item_factors(items).T).unsqueeze(2)
+
+    def score_candidates(self, query: Query, items: Inputs) -> Tensor:
+        """`(B, N, 1)`: other items for each user, N each, by small products."""
+        asked, given = self.query_factors(query), self.item_factors(items)
+        given = given.view(len(asked), -1, given.shape[1])
+        return self.outputs(torch.bmm(given, asked.unsqueeze(2)))
+
+    def query_factors(self, query: Query) -> Tensor:
+        """`(B, M · E)`, over M."""
+        parts = [member.query_factors(query) for member in self.dot_products()]
+        return torch.cat(parts, 1) / len(parts)
+
+    def item_factors(self, items: Inputs) -> Tensor:
+        """`(I, M · E)`."""
+        return torch.cat([member.item_factors(items) for member in self.dot_products()], 1)
+
+    def outputs(self, products: Tensor) -> Tensor:
+        """What products of these vectors come to: themselves, or within the range."""
+        return self.dot_products()[0].outputs(products)
+
+    def column_vectors(self, column: int) -> Tensor:
+        """`(n, M · D)`: a categorical column's vectors in all members, side by side."""
+        return torch.cat([member.column_vectors(column) for member in self.dot_products()], 1)
+
+
+class DotProductEnsemble(DotProductMean):
+    """The mean of products of vectors over draws from a posterior.
 
     Args:
         members: Models of the same columns, without a `y_range`.
@@ -42,14 +85,13 @@ class DotProductEnsemble(nn.Module):
     """
 
     noise: Tensor
-    is_linear = True
 
     def __init__(
         self, members: Iterable[DotProduct], *, bounds: tuple[float, float] | None = None
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        if not len(self.members) or any(not member.is_linear for member in self._each()):
+        if not len(self.members) or any(not member.is_linear for member in self.dot_products()):
             raise DataError("members: expected at least one model, all without a y_range")
         self.bounds = bounds
         self.register_buffer("noise", torch.zeros(()))
@@ -63,8 +105,8 @@ class DotProductEnsemble(nn.Module):
     @torch.no_grad()
     def take(self, draws: Iterable[float]) -> None:
         """Make the members one draw each; a draw writes the first member and gives a precision."""
-        first, variances = self._each()[0], []
-        for member, precision in zip([*self._each()[1:], None], draws, strict=True):
+        first, variances = self.dot_products()[0], []
+        for member, precision in zip([*self.dot_products()[1:], None], draws, strict=True):
             variances.append(1 / precision)
             if member is not None:
                 member.load_state_dict(first.state_dict())
@@ -77,34 +119,10 @@ class DotProductEnsemble(nn.Module):
         outputs = torch.stack(self._outputs(x_cat, x_cont, x_sets))
         return (outputs.var(0, unbiased=False) + self.noise).sqrt()
 
-    def score_items(self, query: Query, items: Inputs) -> Tensor:
-        """`(B, I, 1)`: every item for every user, by one matrix product."""
-        return (self.query_factors(query) @ self.item_factors(items).T).unsqueeze(2)
-
-    def query_factors(self, query: Query) -> Tensor:
-        """`(B, M · E)`, over √M."""
-        parts = [member.query_factors(query) for member in self._each()]
-        return torch.cat(parts, 1) / len(parts)
-
-    def item_factors(self, items: Inputs) -> Tensor:
-        """`(I, M · E)`."""
-        return torch.cat([member.item_factors(items) for member in self._each()], 1)
-
-    def outputs(self, products: Tensor) -> Tensor:
-        """The products themselves."""
-        return products
-
-    def column_vectors(self, column: int) -> Tensor:
-        """`(n, M · D)`: a categorical column's vectors in all members, side by side."""
-        return torch.cat([member.column_vectors(column) for member in self._each()], 1)
-
     def _outputs(
         self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag] | None
     ) -> list[Tensor]:
-        return [member(x_cat, x_cont, x_sets) for member in self._each()]
-
-    def _each(self) -> list[DotProduct]:
-        return [member for member in self.members if isinstance(member, DotProduct)]
+        return [member(x_cat, x_cont, x_sets) for member in self.dot_products()]
 
     def _within(self, outputs: Tensor) -> Tensor:
         return outputs if self.bounds is None else outputs.clamp(*self.bounds)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tabcf.contracts.inputs import Inputs
-from tabcf.contracts.model import KnowsSpread
+from tabcf.contracts.model import KnowsMembers, KnowsSpread
 from tabcf.contracts.table import Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.batches import batches_in_order, to_device
@@ -86,6 +86,8 @@ def predict(
         added = {**distribution_columns(trained.target, decoded), **added}
     if has_sd or distribution:
         added = {"sd": decoded["sd"].numpy(), **added}
+    if isinstance(trained.model, KnowsMembers):
+        added = {**_disagreement(trained, table), **added}
     if table.entities:
         added = {"basis": _basis(trained.encoder, table), **added}
     for name, values in added.items():
@@ -185,6 +187,24 @@ def spread_of(trained: Trained, table: Table) -> np.ndarray:
         parts.append(trained.model.spread(*on_device)[:, 0].cpu())
     spread: np.ndarray = torch.cat(parts).numpy() * trained.target.scale[0]
     return spread
+
+
+@torch.inference_mode()
+def _disagreement(trained: Trained, table: Table) -> dict[str, np.ndarray]:
+    """`members_sd` `(N,)`, where a prediction is one number: how the members of an ensemble differ.
+
+    In the prediction's own units, over members and not an estimate for further ones. It says how
+    much hangs on the random weights that a training begins with, not how far an event may lie.
+    """
+    assert isinstance(trained.model, KnowsMembers)
+    parts = []
+    for inputs in batches_in_order(table, _BLOCK):
+        each = trained.loss.decode(trained.model.each(*to_device(inputs, trained.device)))
+        numbers = [each[n] for n in ("value", "score", "probability") if n in each]
+        if not numbers or numbers[0].ndim != 2:
+            return {}
+        parts.append(numbers[0].std(0, correction=0).cpu())
+    return {"members_sd": torch.cat(parts).numpy()}
 
 
 def _deviations(trained: Trained, decoded: dict[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric
 from tabcf.losses import Loss
+from tabcf.nn.members import ensemble_of
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.run.prepare import Encoded
 from tabcf.spec.records import Component, Spec
@@ -120,15 +121,17 @@ def plugins_at_work(spec: Spec, registry: Registry) -> str:
 def model_builder(
     spec: Spec, registry: Registry, target: TargetInfo, d_out: int
 ) -> Callable[[Layout], nn.Module]:
-    """What builds the spec's model for a layout of columns."""
+    """What builds the spec's model, or its ensemble of them, for a layout of columns."""
     definition, options, *_ = registry.resolve("model", spec.model)
 
     def build(layout: Layout) -> nn.Module:
         model: nn.Module = definition.build(layout, target, d_out, options)
         return model
 
-    if spec.fit is None:
+    if spec.fit is None and spec.train.ensemble == 1:
         return build
+    if spec.fit is None:
+        return lambda layout: ensemble_of(build(layout) for _ in range(spec.train.ensemble))
     fit = registry.resolve("fit", spec.fit)
     fitted: Callable[[Layout], nn.Module] = fit.definition.build(build, target, fit.options)
     return fitted

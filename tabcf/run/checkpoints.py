@@ -34,7 +34,7 @@ from tabcf.errors import RunError, TrainingError
 from tabcf.run.manifest import read_json, write_json
 from tabcf.run.progress import Progress
 from tabcf.spec.records import Checkpoint, Spec
-from tabcf.training.state import Best, EpochReport, TrainingState
+from tabcf.training.state import Averaged, Best, EpochReport, TrainingState
 
 __all__ = [
     "Checkpoints",
@@ -332,12 +332,15 @@ def _write(path: Path, state: TrainingState, about: Mapping[str, Any]) -> None:
     if state.best is not None:
         tensors |= {f"best.{name}": value for name, value in state.best.weights.items()}
         best = {"epoch": state.best.epoch, "value": state.best.value}
+    if state.averaged is not None:
+        tensors |= {f"averaged.{name}": value for name, value in state.averaged.weights.items()}
     plain = {
         **about,
         "epoch": state.epoch,
         "seconds": state.seconds,
         "reports": [asdict(report) for report in state.reports],
         "best": best,
+        "averaged": None if state.averaged is None else state.averaged.n,
     }
     scratch = path.with_suffix(".scratch")
     save_file(
@@ -371,6 +374,7 @@ def _read(path: Path) -> tuple[TrainingState, dict[str, Any]]:
         tensors["rng"],
         group("torch."),
         None if best is None else Best(best["epoch"], best["value"], group("best.")),
+        None if about["averaged"] is None else Averaged(about["averaged"], group("averaged.")),
     )
     return state, about
 

@@ -41,7 +41,9 @@ def lr_find(
     Raises:
         SpecError: The model is solved in closed form and has no learning rate.
     """
-    document = read_spec(spec, compose_registry(plugins), overrides=overrides)
+    document = read_spec(
+        spec, compose_registry(plugins), overrides=[*overrides, "train.ensemble=1"]
+    )
     registry = document.registry
     events = load_events(document.spec, registry, data=data, folder=document.folder)
     loss = resolve_loss(document.spec, registry, events.target)

@@ -32,7 +32,8 @@ from tabcf.run.progress import Progress, Silent
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.records import Spec
-from tabcf.training.engine import choose_engine
+from tabcf.training.average import Average
+from tabcf.training.ensemble import choose_engine
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 
 __all__ = ["Fitted", "Stage", "continue_encoded", "continue_stage", "fit_stage", "refit_stage"]
@@ -303,13 +304,14 @@ def _train(
                 return {}
             return evaluate(trained, validated, metrics, seen=trained.seen)
 
+        average = spec.train.average
         resolved = registry.resolve("schedule", spec.train.schedule)
         schedule = resolved.definition.build(resolved.options)
         engine = choose_engine(
             spec.train.engine,
             objective,
             model,
-            pieces=build_decays(spec, encoded, model, loss_module),
+            decays=partial(build_decays, spec, encoded, loss=loss_module),
             schedule=schedule,
             learning_rate=spec.train.learning_rate,
             epochs=epochs,
@@ -320,7 +322,7 @@ def _train(
             progress.note(f"engine: {engine.note}")
         if keeper is not None:
             keeper.begin(encoded.train, engine.note)
-        progress.start(epochs, objective.n_steps)
+        progress.start(epochs, engine.steps.n_steps)
 
         def epoch_ended(report: EpochReport) -> None:
             progress.epoch(report, epochs)
@@ -337,6 +339,7 @@ def _train(
                 rng=rng,
                 loss=loss_module,
                 early_stop=_early_stop(spec, metrics) if validated is not None else None,
+                average=None if average is None else Average.of_last(average.start, epochs),
                 validate=validate,
                 on_epoch=epoch_ended,
                 on_step=progress.step,

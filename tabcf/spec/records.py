@@ -24,6 +24,7 @@ from tabcf.spec.tune import Tune
 from tabcf.spec.wording import describe
 
 __all__ = [
+    "Averaging",
     "Checkpoint",
     "Component",
     "EarlyStopping",
@@ -191,6 +192,18 @@ class Checkpoint(Options):
         return self
 
 
+class Averaging(Options):
+    """Predict with the mean of the weights at the ends of the last epochs.
+
+    Stochastic weight averaging (Izmailov et al., 2018); it steadies a rate that does not fall to 0.
+    """
+
+    shorthand: ClassVar[str | None] = "start"
+
+    start: float = Field(default=0.5, ge=0, lt=1)
+    """The share of the epochs after which averaging begins; the last epoch always counts."""
+
+
 class UserWeights(Options):
     """Keep a few heavy users from ruling the loss."""
 
@@ -251,6 +264,11 @@ class Train(Options):
     """How the learning rate runs over the training."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; needs a validation part."""
+    ensemble: PositiveInt = 1
+    """How many models are trained, from other random weights each; what they say is averaged."""
+    average: Averaging | None = None
+    """Predict with the mean of the weights at the ends of the last epochs; by default those of the
+    last epoch alone."""
     clip_norm: PositiveFloat | None = None
     """Scale gradients down to this norm."""
     refit: bool = False

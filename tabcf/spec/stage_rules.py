@@ -276,6 +276,21 @@ def _weights(draft: Draft) -> Said:
         )
 
 
+def _averaged(draft: Draft) -> Said:
+    """What averages weights or predictions needs models that are trained."""
+    train = draft.spec.train
+    model: ModelDefinition | None = draft.definition("model", draft.spec.model)
+    fit: FitDefinition | None = draft.definition("fit", draft.spec.fit)
+    for key, is_given in (("ensemble", train.ensemble > 1), ("average", train.average is not None)):
+        if is_given and model is not None and model.solve is not None:
+            yield (
+                ("train", key),
+                f"{model.name} is solved, and has one solution; this goes with gradient descent",
+            )
+        if is_given and fit is not None:
+            yield ("train", key), f"{fit.name} fits in its own way; this goes with gradient descent"
+
+
 STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_model_needs, ("model", "entities")),
     (_model_target, ("model", "target")),
@@ -287,6 +302,7 @@ STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),
     (_weights, ("train", "entities", "model", "fit", "loss", "target")),
+    (_averaged, ("train", "model", "fit")),
 )
 
 

@@ -6,12 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, nn
 
 from tabcf.errors import TrainingError
+from tabcf.training.average import Average
 from tabcf.training.schedules import Schedule
 from tabcf.training.state import (
     Best,
@@ -62,6 +64,7 @@ def train(
     loss: nn.Module | None = None,
     beta1: float = 0.9,
     early_stop: EarlyStop | None = None,
+    average: Average | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_step: Callable[[], None] | None = None,
@@ -81,6 +84,8 @@ def train(
         loss: A loss with weights of its own, which are kept with the model's.
         beta1: AdamW's first beta where the schedule gives none.
         early_stop: When to stop before the last epoch.
+        average: From its first epoch on the mean of the weights is validated, and the model ends
+            with it.
         validate: Measures the model after each epoch.
         on_epoch: Told of each epoch.
         on_step: Called after each step.
@@ -100,6 +105,8 @@ def train(
         steps.load_state(state.steps)
         training.epochs.extend(state.reports)
         best = state.best
+        if average is not None and state.averaged is not None:
+            average.load_state(state.averaged)
         training.best_epoch = state.epoch - 1 if best is None else best.epoch
         if on_step is not None:
             for _ in range((state.epoch - 1) * steps.n_steps + len(state.losses)):
@@ -142,35 +149,41 @@ def train(
                             rng.get_state(),
                             torch_generators(model),
                             best,
+                            None if average is None else average.state(),
                         )
                     )
             steps.settle()
             model.eval()
-            metrics = dict(validate(model)) if validate else {}
-            report = EpochReport(
-                epoch,
-                sum(losses) / n_steps,
-                metrics,
-                rates[-1].learning_rate if rates else learning_rate,
-                time.perf_counter() - started,
-            )
-            training.epochs.append(report)
-            if on_epoch:
-                on_epoch(report)
-            if early_stop is None:
-                training.best_epoch = epoch
-                continue
-            if _is_better(metrics[early_stop.metric], best, early_stop):
-                weights = copy.deepcopy(weights_of(model, loss))
-                best = Best(epoch, metrics[early_stop.metric], weights)
-                training.best_epoch = epoch
-            elif epoch - training.best_epoch >= early_stop.patience:
-                break
+            if average is not None and epoch >= average.first:
+                average.add(weights_of(model, loss))
+            with nullcontext() if average is None else average.shown(model, loss):
+                metrics = dict(validate(model)) if validate else {}
+                report = EpochReport(
+                    epoch,
+                    sum(losses) / n_steps,
+                    metrics,
+                    rates[-1].learning_rate if rates else learning_rate,
+                    time.perf_counter() - started,
+                )
+                training.epochs.append(report)
+                if on_epoch:
+                    on_epoch(report)
+                if early_stop is None:
+                    training.best_epoch = epoch
+                    continue
+                if _is_better(metrics[early_stop.metric], best, early_stop):
+                    weights = copy.deepcopy(weights_of(model, loss))
+                    best = Best(epoch, metrics[early_stop.metric], weights)
+                    training.best_epoch = epoch
+                elif epoch - training.best_epoch >= early_stop.patience:
+                    break
     except KeyboardInterrupt:
         training.is_interrupted = True
         steps.settle()
     if best is not None:
         load_weights(best.weights, model, loss)
+    elif average is not None and average.n:
+        load_weights(average.weights, model, loss)
     model.eval()
     return training
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -27,7 +28,13 @@ from tabcf.nn.rows import lookup
 from tabcf.nn.scoring import score_by_pairs, score_candidates
 from tabcf.training.samplers import Catalogue, Chosen, Drawn, Sampler
 
-__all__ = ["CatalogueObjective", "Objective", "PointwiseObjective", "SampledObjective"]
+__all__ = [
+    "CatalogueObjective",
+    "Objective",
+    "PointwiseObjective",
+    "SampledObjective",
+    "squares_used",
+]
 
 
 class Objective(Protocol):
@@ -46,6 +53,9 @@ class Objective(Protocol):
 
     def loss(self, batch: Any) -> Tensor:
         """The number to lower."""
+
+    def of(self, model: nn.Module) -> Objective:
+        """The same of another model of the same columns, with the same rows and loss."""
 
 
 class PointwiseObjective:
@@ -95,11 +105,16 @@ class PointwiseObjective:
         raw = self.model(inputs.x_cat, inputs.x_cont, inputs.x_sets)
         value: Tensor = self.loss_module(raw, batch.target, batch.weight)
         if self.l2:
-            value = value + self.l2 * _squares_used(self.model, inputs)
+            value = value + self.l2 * squares_used(self.model, inputs)
         return value
 
+    def of(self, model: nn.Module) -> PointwiseObjective:
+        other = copy.copy(self)
+        other.model = model
+        return other
 
-def _squares_used(model: nn.Module, inputs: Inputs) -> Tensor:
+
+def squares_used(model: nn.Module, inputs: Inputs) -> Tensor:
     """Sum of squares of the rows that each event uses, averaged over the batch.
 
     A value of a set counts once for each event whose set holds it.
@@ -199,6 +214,11 @@ class SampledObjective:
             raw = torch.cat([raw, _all_scores(self.model, batch.query, batch.shared)], 1)
         value: Tensor = self.loss_module(raw.squeeze(2), batch.sampled, batch.weight)
         return value
+
+    def of(self, model: nn.Module) -> SampledObjective:
+        other = copy.copy(self)
+        other.model = model
+        return other
 
     def _batch(self, positions: Tensor, drawn: Drawn, rng: Generator) -> _SampledBatch:
         query = self._query(positions, rng)
@@ -326,20 +346,8 @@ class CatalogueObjective:
         masking: Sequence[float] = (),
         device: torch.device | None = None,
     ) -> None:
-        self._factors: FactoredScorer | None = None
-        if getattr(loss, "form", "catalogue") == "factored":
-            if not isinstance(model, FactoredScorer) or not model.is_linear:
-                raise TrainingError(
-                    "a loss of the whole matrix needs a model whose scores are products of "
-                    "vectors, such as dot_product without a y_range"
-                )
-            self._factors = model
-        elif not isinstance(model, ItemScorer):
-            raise TrainingError(
-                f"{type(model).__name__} cannot score a whole catalogue; use a pointwise loss"
-            )
-        self._model: Any = model
         self._loss = loss
+        self._take(model)
         self._batch_size = batch_size
         self._masking = _by_side(table, masking)
         self._device = device
@@ -390,3 +398,24 @@ class CatalogueObjective:
         raw = self._model.score_items(batch.query, batch.items)
         value = self._loss(raw.squeeze(2), batch.positives)
         return value
+
+    def of(self, model: nn.Module) -> CatalogueObjective:
+        other = copy.copy(self)
+        other._take(model)
+        return other
+
+    def _take(self, model: nn.Module) -> None:
+        """Train a model, if it can do what the loss asks for."""
+        self._factors: FactoredScorer | None = None
+        if getattr(self._loss, "form", "catalogue") == "factored":
+            if not isinstance(model, FactoredScorer) or not model.is_linear:
+                raise TrainingError(
+                    "a loss of the whole matrix needs a model whose scores are products of "
+                    "vectors, such as dot_product without a y_range"
+                )
+            self._factors = model
+        elif not isinstance(model, ItemScorer):
+            raise TrainingError(
+                f"{type(model).__name__} cannot score a whole catalogue; use a pointwise loss"
+            )
+        self._model: Any = model

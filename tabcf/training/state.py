@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 __all__ = [
+    "Averaged",
     "Best",
     "EpochReport",
     "Keeper",
@@ -50,6 +51,14 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
+class Averaged:
+    """The mean of the weights at the ends of n epochs."""
+
+    n: int
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingState:
     """A training after some steps of an epoch.
 
@@ -64,6 +73,7 @@ class TrainingState:
         rng: The same now.
         rng_torch: Torch's own generators now, from which dropout draws, by device, `(n,)` uint8.
         best: What early stopping would return to.
+        averaged: What is predicted with where weights are averaged.
     """
 
     epoch: int
@@ -76,6 +86,7 @@ class TrainingState:
     rng: Tensor
     rng_torch: Mapping[str, Tensor]
     best: Best | None = None
+    averaged: Averaged | None = None
 
 
 class Keeper(Protocol):

@@ -79,12 +79,14 @@ class EagerSteps:
 
     Attributes:
         clip_norm: Gradients are scaled down to this norm.
+        clipped: Each of these on its own, in place of the model.
     """
 
     model: nn.Module
     objective: Objective
     optimiser: Optimiser
     clip_norm: float | None = None
+    clipped: Sequence[nn.Module] = ()
 
     @property
     def n_steps(self) -> int:
@@ -109,7 +111,8 @@ class EagerSteps:
             if math.isfinite(value):
                 loss.backward()
                 if self.clip_norm is not None:
-                    self.optimiser.clip(self.model.parameters(), self.clip_norm)
+                    for part in self.clipped or (self.model,):
+                        self.optimiser.clip(part.parameters(), self.clip_norm)
                 self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
             yield (value,)
 
