@@ -17,6 +17,7 @@ from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Side
 from tabcf.errors import DataError
 from tabcf.nn.embedding import check_columns, init_rows, pooled
+from tabcf.nn.look_up import products_by_one_look_up
 from tabcf.nn.rows import RowTable, empty_rows, lookup
 from tabcf.nn.sides import Columns, Sides
 from tabcf.nn.tabular import in_range
@@ -127,6 +128,8 @@ class DotProduct(nn.Module):
         self.check(x_cat, x_cont, x_sets)
         if self._is_plain and not (self.training and self.dropout.p):
             return self._plain(self.rows_of(x_cat))
+        if self.training and x_sets and not self.dropout.p:
+            return products_by_one_look_up([self], x_cat, x_cont, x_sets)[0]
         if x_cont is None:
             x_cont = self.factors.new_zeros(len(x_cat), 0)
         inputs = Inputs(x_cat, x_cont, tuple(x_sets or ()))
@@ -148,6 +151,18 @@ class DotProduct(nn.Module):
                 f"x_sets has {len(x_sets or ())} set columns, but the model has "
                 f"{len(self.set_cardinalities)}"
             )
+
+    def tables(self) -> tuple[Tensor, ...]:
+        """What `rows_of` counts rows of, `(n, D)`."""
+        return (self.factors,)
+
+    def continuous_tables(self) -> tuple[Tensor, ...]:
+        """`(F, D)`."""
+        return (self.continuous_factors,)
+
+    def set_tables(self, column: int) -> tuple[Tensor, ...]:
+        """`(n, D)` of a set column."""
+        return (self.set_factors[column],)
 
     def rows_of(self, x_cat: Tensor) -> Tensor:
         """`(B, C)`: which rows of `factors` all categorical columns' values have."""
@@ -361,6 +376,18 @@ class DotProductBias(DotProduct):
         """The same with a one for the row's bias: `(B, D + 1)` and `(B, 1)`."""
         slope, rest = super().row_terms(column, x_cat, x_cont, x_sets)
         return torch.cat([slope, torch.ones_like(rest)], 1), rest
+
+    def tables(self) -> tuple[Tensor, ...]:
+        """The vectors, and the biases `(n, 1)`."""
+        return self.factors, self.biases
+
+    def continuous_tables(self) -> tuple[Tensor, ...]:
+        """The same of continuous features."""
+        return self.continuous_factors, self.continuous_weights[:, None]
+
+    def set_tables(self, column: int) -> tuple[Tensor, ...]:
+        """The same of a set column."""
+        return self.set_factors[column], self.set_biases[column]
 
     def column_bias(self, column: int) -> Tensor:
         """`(n,)`: a view of a categorical column's biases."""

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.model import (
@@ -27,8 +26,8 @@ from tabcf.contracts.model import (
 )
 from tabcf.errors import DataError
 from tabcf.nn.dot_product import DotProduct, DotProductBias
-from tabcf.nn.embedding import pooled
 from tabcf.nn.ensemble import DotProductMean
+from tabcf.nn.look_up import products_by_one_look_up
 
 __all__ = ["DotProductMembers", "Ensemble", "ensemble_of"]
 
@@ -187,40 +186,11 @@ class DotProductMembers(DotProductMean, _WithBiases, _WithRows, _WithSetRows):
     def _products(
         self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag] | None
     ) -> Tensor:
-        """`(M, B, 1)`: before any range."""
+        """`(M, B, 1)`: before any range; in training by one look-up for all members."""
         members = self.dot_products()
         if self.training and not members[0].dropout.p:
-            return self._looked_up_once(x_cat, x_cont, x_sets or ())
+            return products_by_one_look_up(members, x_cat, x_cont, x_sets or ())
         return torch.stack([member.products(x_cat, x_cont, x_sets) for member in members])
-
-    def _looked_up_once(
-        self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag]
-    ) -> Tensor:
-        """The same from tables of all members side by side.
-
-        A bag's rows are sorted in the backward pass, which costs more than their sum; here that
-        happens once, and not once for each member. The tables are copied, which takes less than
-        the optimiser's step over them.
-        """
-        members = self.dot_products()
-        first, n = members[0], len(members)
-        first.check(x_cat, x_cont, x_sets)
-        rows = first.rows_of(x_cat)
-        parts = list(F.embedding(rows, _beside([_rows(m) for m in members])).unbind(1))
-        if x_cont is not None and x_cont.shape[1]:
-            table = _beside([_continuous(member) for member in members])
-            parts += [x[:, None] * own for x, own in zip(x_cont.T, table, strict=True)]
-        for column, bag in enumerate(x_sets):
-            table = _beside([_set(member, column) for member in members])
-            parts.append(pooled(bag, table, norm=first.set_norm))
-        # Example of three vectors: ab + ac + bc = ((a + b + c)² - a² - b² - c²) / 2.
-        width = n * first.n_factors
-        total = torch.stack(parts).sum(0)
-        squares = torch.stack([part[:, :width].pow(2) for part in parts]).sum(0)
-        raw: Tensor = (total[:, :width].pow(2) - squares).unflatten(1, (n, -1)).sum(2) / 2
-        if total.shape[1] > width:
-            raw = raw + total[:, width:]
-        return raw.T.unsqueeze(2)
 
 
 class DotProductBiasMembers(DotProductMembers):
@@ -229,26 +199,3 @@ class DotProductBiasMembers(DotProductMembers):
     def column_bias(self, column: int) -> Tensor:
         """`(n,)`: the means of the members' biases of a categorical column."""
         return torch.stack([member.column_bias(column) for member in self.able()]).mean(0)
-
-
-def _beside(parts: Sequence[tuple[Tensor, ...]]) -> Tensor:
-    """`(n, M · D)`, or `(n, M · D + M)` with biases: the members' vectors, then their biases."""
-    return torch.cat([table for kind in zip(*parts, strict=True) for table in kind], 1)
-
-
-def _rows(member: DotProduct) -> tuple[Tensor, ...]:
-    if isinstance(member, DotProductBias):
-        return member.factors, member.biases
-    return (member.factors,)
-
-
-def _continuous(member: DotProduct) -> tuple[Tensor, ...]:
-    if isinstance(member, DotProductBias):
-        return member.continuous_factors, member.continuous_weights[:, None]
-    return (member.continuous_factors,)
-
-
-def _set(member: DotProduct, column: int) -> tuple[Tensor, ...]:
-    if isinstance(member, DotProductBias):
-        return member.set_factors[column], member.set_biases[column]
-    return (member.set_factors[column],)

@@ -253,7 +253,8 @@ def _taste_spec(spec: Spec) -> Spec:
         "seed": spec.seed + 1,
         "track": (),
     }
-    train = spec.train.model_copy(update={"early_stopping": None})
+    single = {"early_stopping": None, "ensemble": 1, "average": None}
+    train = spec.train.model_copy(update=single)
     return spec.model_copy(update={**own, "train": train})
 
 

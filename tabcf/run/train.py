@@ -345,6 +345,7 @@ def _train(
                 on_step=progress.step,
                 keeper=keeper,
             )
+            training.n_steps = max(objective.n_steps, 1)
         except TrainingError as error:
             raise TrainingError(f"{error}{note}") from None
         except TabcfError:

@@ -23,6 +23,7 @@ _SHORTHANDS: Mapping[KeyPath, str] = {
     ("target", "implicit"): "positive",
     ("train", "weight_decay"): "default",
     ("train", "early_stopping"): "patience",
+    ("train", "average"): "start",
     ("train", "user_weights"): "power",
     ("train", "item_propensity"): "power",
 }

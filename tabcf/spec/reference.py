@@ -14,6 +14,7 @@ from tabcf.contracts.options import Options
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import KINDS, Registry
 from tabcf.spec.records import (
+    Averaging,
     Checkpoint,
     Component,
     EarlyStopping,
@@ -45,6 +46,7 @@ _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("`train.user_weights`", "train.user_weights", UserWeights),
     ("`train.item_propensity`", "train.item_propensity", ItemPropensity),
     ("`train.early_stopping`", "train.early_stopping", EarlyStopping),
+    ("`train.average`", "train.average", Averaging),
     ("`train.checkpoint`", "train.checkpoint", Checkpoint),
     ("`retrieve`", "retrieve", Retrieve),
     ("`tune`", "tune", Tune),

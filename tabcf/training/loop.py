@@ -44,7 +44,7 @@ class EarlyStop:
 class Training:
     """What came of it. `best_epoch` is the last one without early stopping.
 
-    `n_steps` is the number of steps an epoch.
+    `n_steps` is the number of steps an epoch, those of all members where they are trained in turn.
     """
 
     n_steps: int = 0

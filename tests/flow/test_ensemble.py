@@ -128,6 +128,11 @@ def test_each_stage_has_an_ensemble_of_its_own(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(tabcf.load(tmp_path / "run").recommend(3, k=4), lists)
 
 
+def test_members_in_turn_count_steps_like_one_model() -> None:
+    """What weight decay leaves of a weight is worked out from them."""
+    assert fitted("dot product").report.n_steps == fitted("network").report.n_steps == 10
+
+
 @pytest.mark.parametrize("loss", ["bpr", "softmax", "sampled_softmax", "implicit_mse"])
 def test_rankers_are_averaged(loss: str) -> None:
     train = {"epochs": 4, "batch_size": 16, "learning_rate": 0.05, "average": 0.5}
