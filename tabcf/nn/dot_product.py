@@ -54,6 +54,9 @@ class DotProduct(nn.Module):
         dropout: Share of the user's and the event's factors that does not meet the item's, in
             training.
 
+    Attributes:
+        is_plain: Whether there is nothing but two columns of ids.
+
     Shape:
         Input: `x_cat (B, C)`, `x_cont (B, F)`, bags of B rows.
         Output: `(B, 1)`.
@@ -105,7 +108,7 @@ class DotProduct(nn.Module):
         # One table: first the rows of all categorical columns, column after column.
         starts = torch.tensor([0, *self.cardinalities[:-1]]).cumsum(0)
         self.register_buffer("_starts", starts.to(torch.int32), persistent=False)
-        self._is_plain = len(self.cardinalities) == 2 and not n_continuous and not set_cardinalities
+        self.is_plain = len(self.cardinalities) == 2 and not n_continuous and not set_cardinalities
         n_rows = sum(self.cardinalities)
         self.factors = RowTable(init_rows(empty_rows(n_rows, factors)))
         self.continuous_factors = nn.Parameter(init_rows(torch.empty(n_continuous, factors)))
@@ -126,7 +129,7 @@ class DotProduct(nn.Module):
     ) -> Tensor:
         """`(B, 1)`: the same before any range."""
         self.check(x_cat, x_cont, x_sets)
-        if self._is_plain and not (self.training and self.dropout.p):
+        if self.is_plain and not (self.training and self.dropout.p):
             return self._plain(self.rows_of(x_cat))
         if self.training and x_sets and not self.dropout.p:
             return products_by_one_look_up([self], x_cat, x_cont, x_sets)[0]

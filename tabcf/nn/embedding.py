@@ -219,11 +219,31 @@ class SetEmbeddings(nn.Module):
 
     def select(self, bags: Sequence[Bag] | None, columns: Sequence[int]) -> list[Tensor]:
         """One `(B, d)` vector for each of some set columns, given their bags."""
-        given = tuple(bags or ())
-        if len(given) != len(columns):
-            raise DataError(f"x_sets has {len(given)} set columns, expected {len(columns)}")
+        given = _checked(bags, len(columns))
         tables = [self.tables[column] for column in columns]
         return [pooled(b, t, norm=self._norm) for b, t in zip(given, tables, strict=True)]
+
+    def select_for_all(
+        self, others: Sequence[SetEmbeddings], bags: Sequence[Bag] | None
+    ) -> list[tuple[Tensor, ...]]:
+        """For these embeddings and others of the same columns, what each makes of all bags.
+
+        Each bag is looked up once, in all tables side by side: its rows are sorted in the backward
+        pass, which costs more than their sum.
+        """
+        found = []
+        for column, bag in enumerate(_checked(bags, len(self.tables))):
+            tables = [embeddings.tables[column] for embeddings in (self, *others)]
+            vectors = pooled(bag, torch.cat(tables, 1), norm=self._norm)
+            found.append(vectors.split(self.widths[column], 1))
+        return list(zip(*found, strict=True))
+
+
+def _checked(bags: Sequence[Bag] | None, n_columns: int) -> tuple[Bag, ...]:
+    given = tuple(bags or ())
+    if len(given) != n_columns:
+        raise DataError(f"x_sets has {len(given)} set columns, expected {n_columns}")
+    return given
 
 
 def pooled(bag: Bag, table: Tensor, *, norm: str) -> Tensor:

@@ -26,8 +26,10 @@ from tabcf.contracts.model import (
 )
 from tabcf.errors import DataError
 from tabcf.nn.dot_product import DotProduct, DotProductBias
+from tabcf.nn.embedding_nn import EmbeddingNN
 from tabcf.nn.ensemble import DotProductMean
 from tabcf.nn.look_up import products_by_one_look_up
+from tabcf.nn.tabular import TabularModel, in_range
 
 __all__ = ["DotProductMembers", "Ensemble", "ensemble_of"]
 
@@ -45,11 +47,10 @@ def ensemble_of(members: Iterable[nn.Module]) -> Ensemble:
         return DotProductBiasMembers(found)
     if found and all(type(member) is DotProduct for member in found):
         return DotProductMembers(found)
-    parts = [
-        part for ability, part in _PARTS if all(isinstance(member, ability) for member in found)
-    ]
-    kind = type("Ensemble", (*parts, Ensemble), {})
-    return cast("Ensemble", kind(found))
+    parts = [part for ability, part in _PARTS if all(isinstance(m, ability) for m in found)]
+    if all(type(member) in (TabularModel, EmbeddingNN) for member in found):
+        parts.insert(0, _WithSetsTogether)
+    return cast("Ensemble", type("Ensemble", (*parts, Ensemble), {})(found))
 
 
 class Ensemble(nn.Module):
@@ -88,6 +89,23 @@ class Ensemble(nn.Module):
     def able(self) -> list[Any]:
         """The members, whose abilities are known by the ensemble's own."""
         return list(self.members)
+
+
+class _WithSetsTogether(Ensemble):
+    def each(
+        self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
+    ) -> Tensor:
+        """`(M, B, K)`: each member's outputs; in training sets are looked up once for all."""
+        if not (self.training and x_sets):
+            return super().each(x_cat, x_cont, x_sets)
+        first, *others = self.able()
+        sets = first.set_embeddings.select_for_all([m.set_embeddings for m in others], x_sets)
+        return torch.stack(
+            [
+                in_range(member.mlp(member.joined(x_cat, x_cont, vectors)), member.y_range)
+                for member, vectors in zip((first, *others), sets, strict=True)
+            ]
+        )
 
 
 class _WithBiases(Ensemble):
@@ -186,9 +204,12 @@ class DotProductMembers(DotProductMean, _WithBiases, _WithRows, _WithSetRows):
     def _products(
         self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag] | None
     ) -> Tensor:
-        """`(M, B, 1)`: before any range; in training by one look-up for all members."""
+        """`(M, B, 1)`: before any range; in training by one look-up for all members.
+
+        Two ids alone are so few that copying tables would take longer.
+        """
         members = self.dot_products()
-        if self.training and not members[0].dropout.p:
+        if self.training and not (members[0].is_plain or members[0].dropout.p):
             return products_by_one_look_up(members, x_cat, x_cont, x_sets or ())
         return torch.stack([member.products(x_cat, x_cont, x_sets) for member in members])
 

@@ -129,13 +129,19 @@ class TabularModel(nn.Module):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """`(B, d_in)`: embeddings in column order, sets, continuous features."""
+        vectors: Sequence[Tensor] = ()
+        if self.set_embeddings.cardinalities or x_sets:
+            vectors = (self.set_embeddings(x_sets),)
+        return self.joined(x_cat, x_cont, vectors)
+
+    def joined(self, x_cat: Tensor, x_cont: Tensor | None, set_vectors: Sequence[Tensor]) -> Tensor:
+        """The same with the vectors of sets."""
         given = 0 if x_cont is None else x_cont.shape[1]
         if given != self.n_continuous:
             raise DataError(f"x_cont has {given} features, but the model has {self.n_continuous}")
         embedded = self.embeddings(x_cat)
         parts = [self.embedding_dropout(embedded) if self.embedding_dropout.p else embedded]
-        if self.set_embeddings.cardinalities or x_sets:
-            parts.append(self.set_embeddings(x_sets))
+        parts += set_vectors
         if self.n_continuous:
             parts.append(self.continuous_norm(x_cont))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -83,6 +84,25 @@ def test_one_look_up_in_training_is_what_each_member_says(
     expected.pow(2).sum().backward()
     for mine, parameter in zip(own, [p for m in members for p in m.parameters()], strict=True):
         torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("y_range", [None, (1.0, 5.0)])
+def test_networks_look_sets_up_once_in_training(y_range: tuple[float, float] | None) -> None:
+    torch.manual_seed(1)
+    members = [EmbeddingNN([5, 6, 3], 2, layers=[6], y_range=y_range, **SIDES) for _ in range(3)]
+    alone = copy.deepcopy(members)
+    found = ensemble_of(members).train().each(*batch())
+    expected = torch.stack([member.train()(*batch()) for member in alone])
+    torch.testing.assert_close(found, expected)
+    found.pow(2).sum().backward()
+    expected.pow(2).sum().backward()
+    for member, own in zip(members, alone, strict=True):
+        for mine, theirs in zip(member.parameters(), own.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+        running = [value for name, value in member.named_buffers() if "running" in name]
+        expected_running = [value for name, value in own.named_buffers() if "running" in name]
+        assert len(running) > 0
+        torch.testing.assert_close(running, expected_running)
 
 
 def test_members_with_dropout_draw_their_own() -> None:
