@@ -17,7 +17,7 @@ from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Side
 from tabcf.errors import DataError
 from tabcf.nn.embedding import check_columns, init_rows, pooled
-from tabcf.nn.look_up import products_by_one_look_up
+from tabcf.nn.look_up import can_be_looked_up_once, products_by_one_look_up
 from tabcf.nn.rows import RowTable, empty_rows, lookup
 from tabcf.nn.sides import Columns, Sides
 from tabcf.nn.tabular import in_range
@@ -131,7 +131,7 @@ class DotProduct(nn.Module):
         self.check(x_cat, x_cont, x_sets)
         if self.is_plain and not (self.training and self.dropout.p):
             return self._plain(self.rows_of(x_cat))
-        if self.training and x_sets and not self.dropout.p:
+        if self.training and x_sets and not self.dropout.p and can_be_looked_up_once(self):
             return products_by_one_look_up([self], x_cat, x_cont, x_sets)[0]
         if x_cont is None:
             x_cont = self.factors.new_zeros(len(x_cat), 0)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import DataError
-from tabcf.nn.rows import RowTable, empty_rows, lookup
+from tabcf.nn.rows import RowTable, empty_rows, is_kept, lookup
 
 __all__ = [
     "ColumnEmbeddings",
@@ -229,13 +229,16 @@ class SetEmbeddings(nn.Module):
         """For these embeddings and others of the same columns, what each makes of all bags.
 
         Each bag is looked up once, in all tables side by side: its rows are sorted in the backward
-        pass, which costs more than their sum.
+        pass, which costs more than their sum. Tables with a keeper are read on their own.
         """
-        found = []
+        found: list[tuple[Tensor, ...]] = []
         for column, bag in enumerate(_checked(bags, len(self.tables))):
             tables = [embeddings.tables[column] for embeddings in (self, *others)]
-            vectors = pooled(bag, torch.cat(tables, 1), norm=self._norm)
-            found.append(vectors.split(self.widths[column], 1))
+            if any(map(is_kept, tables)):
+                found.append(tuple(pooled(bag, table, norm=self._norm) for table in tables))
+            else:
+                vectors = pooled(bag, torch.cat(tables, 1), norm=self._norm)
+                found.append(vectors.split(self.widths[column], 1))
         return list(zip(*found, strict=True))
 
 
@@ -250,7 +253,7 @@ def pooled(bag: Bag, table: Tensor, *, norm: str) -> Tensor:
     """`(B, d)`: each row's values summed, over √n or n of them."""
     offsets = bag.offsets.to(bag.values.dtype)
     values = bag.values
-    if isinstance(table, RowTable) and table.keeper is not None:
+    if is_kept(table):
         # Vectors one by one, so that the table is told of them.
         table = lookup(values, table)
         values = torch.arange(len(values), dtype=values.dtype, device=values.device)

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag
 from tabcf.nn.embedding import pooled
+from tabcf.nn.rows import is_kept
 
-__all__ = ["Tabled", "products_by_one_look_up"]
+__all__ = ["Tabled", "can_be_looked_up_once", "products_by_one_look_up"]
 
 
 class Tabled(Protocol):
@@ -28,6 +29,7 @@ class Tabled(Protocol):
 
     n_factors: int
     set_norm: str
+    set_cardinalities: tuple[int, ...]
 
     def check(self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag] | None) -> None: ...
 
@@ -38,6 +40,14 @@ class Tabled(Protocol):
     def continuous_tables(self) -> tuple[Tensor, ...]: ...
 
     def set_tables(self, column: int) -> tuple[Tensor, ...]: ...
+
+
+def can_be_looked_up_once(model: Tabled) -> bool:
+    """Whether all its tables may be copied: rows that somebody keeps are read on their own."""
+    tables = [*model.tables(), *model.continuous_tables()]
+    for column in range(len(model.set_cardinalities)):
+        tables += model.set_tables(column)
+    return not any(map(is_kept, tables))
 
 
 def products_by_one_look_up(

@@ -28,7 +28,7 @@ from tabcf.errors import DataError
 from tabcf.nn.dot_product import DotProduct, DotProductBias
 from tabcf.nn.embedding_nn import EmbeddingNN
 from tabcf.nn.ensemble import DotProductMean
-from tabcf.nn.look_up import products_by_one_look_up
+from tabcf.nn.look_up import can_be_looked_up_once, products_by_one_look_up
 from tabcf.nn.tabular import TabularModel, in_range
 
 __all__ = ["DotProductMembers", "Ensemble", "ensemble_of"]
@@ -209,7 +209,8 @@ class DotProductMembers(DotProductMean, _WithBiases, _WithRows, _WithSetRows):
         Two ids alone are so few that copying tables would take longer.
         """
         members = self.dot_products()
-        if self.training and not (members[0].is_plain or members[0].dropout.p):
+        is_worth_it = not members[0].is_plain and not members[0].dropout.p
+        if self.training and is_worth_it and all(map(can_be_looked_up_once, members)):
             return products_by_one_look_up(members, x_cat, x_cont, x_sets or ())
         return torch.stack([member.products(x_cat, x_cont, x_sets) for member in members])
 

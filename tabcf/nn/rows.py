@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Keeper", "RowTable", "empty_rows", "lookup"]
+__all__ = ["Keeper", "RowTable", "empty_rows", "is_kept", "lookup"]
 
 
 class Keeper(Protocol):
@@ -58,6 +58,11 @@ def empty_rows(n_rows: int, width: int) -> Tensor:
     numpy asks for huge pages, with which rows of a large table are picked faster than with torch's.
     """
     return torch.from_numpy(np.empty((n_rows, width), np.float32))
+
+
+def is_kept(table: Tensor) -> bool:
+    """Whether rows have to be read by `lookup`, since somebody keeps them."""
+    return isinstance(table, RowTable) and table.keeper is not None
 
 
 def lookup(index: Tensor, table: Tensor) -> Tensor:

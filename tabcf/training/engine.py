@@ -60,6 +60,7 @@ def choose_engine(
     epochs: int,
     clip_norm: float | None = None,
     update: UpdateName = "auto",
+    clipped: Sequence[nn.Module] = (),
 ) -> Engine:
     """The engine that is asked for; by `auto` the fused one wherever it can be.
 
@@ -73,6 +74,7 @@ def choose_engine(
         epochs: Passes over the training rows.
         clip_norm: Gradients are scaled down to this norm.
         update: How embedding tables are updated.
+        clipped: Each of these on its own, in place of the model.
 
     Raises:
         SpecError: `fused`, or the update, cannot be.
@@ -102,10 +104,10 @@ def choose_engine(
         reason = what.removeprefix("fused, ")
     note = f"eager: {reason}"
     if not tables:
-        return Engine(EagerSteps(model, objective, AdamW(pieces), clip_norm), note)
+        return Engine(EagerSteps(model, objective, AdamW(pieces), clip_norm, clipped), note)
     rule: RowUpdate = update if update in ("lazy", "adagrad") else "replay"
     optimiser = StoreOptimiser(pieces, tables, update=rule)
-    steps_of_tables = EagerSteps(model, objective, optimiser, clip_norm)
+    steps_of_tables = EagerSteps(model, objective, optimiser, clip_norm, clipped)
     return Engine(steps_of_tables, f"{note}; touched rows by {rule}")
 
 

@@ -15,12 +15,13 @@ from torch import Generator, Tensor, nn
 
 from tabcf.data.batches import Batch
 from tabcf.nn.members import Ensemble
-from tabcf.training.engine import Engine, EngineName, why_eager
+from tabcf.training.engine import Engine, EngineName
 from tabcf.training.engine import choose_engine as choose_single_engine
 from tabcf.training.objectives import Objective, PointwiseObjective, squares_used
-from tabcf.training.optimiser import AdamW, Piece
+from tabcf.training.optimiser import Piece
 from tabcf.training.schedules import Schedule
 from tabcf.training.steps import EagerSteps, Rate, Steps
+from tabcf.training.store.choice import UpdateName
 
 __all__ = ["InTurn", "choose_engine", "in_one_pass"]
 
@@ -37,6 +38,7 @@ def choose_engine(
     learning_rate: float,
     epochs: int,
     clip_norm: float | None = None,
+    update: UpdateName = "auto",
 ) -> Engine:
     """The engine of a single model, or of an ensemble.
 
@@ -50,9 +52,10 @@ def choose_engine(
         learning_rate: The schedule's peak.
         epochs: Passes over the training rows.
         clip_norm: A model's gradients are scaled down to this norm.
+        update: How embedding tables are updated.
 
     Raises:
-        SpecError: `fused` cannot be.
+        SpecError: `fused`, or the update, cannot be.
     """
 
     def single(model: nn.Module, objective: Objective) -> Engine:
@@ -65,22 +68,31 @@ def choose_engine(
             learning_rate=learning_rate,
             epochs=epochs,
             clip_norm=clip_norm,
+            update=update,
         )
 
     if not isinstance(model, Ensemble):
         return single(model, objective)
     members = list(model.members)
-    first = objective.of(members[0])
-    n = len(members)
-    if name != "eager" and (why_eager(first) is None or name == "fused"):
-        engines = [single(member, objective.of(member)) for member in members]
-        steps = InTurn([engine.steps for engine in engines])
-        return Engine(steps, f"{engines[0].note}; {n} members in turn")
-    reason = "train.engine says so" if name == "eager" else why_eager(first)
-    eager = EagerSteps(
-        model, in_one_pass(objective, model), AdamW(decays(model)), clip_norm, members
-    )
-    return Engine(eager, f"eager: {reason}; {n} members in one pass")
+    engine = single(members[0], objective.of(members[0]))
+    if not isinstance(engine.steps, EagerSteps):
+        others = [single(member, objective.of(member)).steps for member in members[1:]]
+        return Engine(InTurn([engine.steps, *others]), f"{engine.note}; {len(members)} in turn")
+    note = f"{engine.note}; {len(members)} in one pass"
+    del engine  # its optimiser has the first member's tables
+    steps = choose_single_engine(
+        "eager",
+        in_one_pass(objective, model),
+        model,
+        pieces=decays(model),
+        schedule=schedule,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        clip_norm=clip_norm,
+        update=update,
+        clipped=members,
+    ).steps
+    return Engine(steps, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,11 @@ class _InOnePass:
     def n_steps(self) -> int:
         return self.batches.n_steps
 
+    @property
+    def n_lookups(self) -> int:
+        """In each member's tables."""
+        return self.batches.n_lookups
+
     def epoch(self, rng: Generator) -> Iterator[Any]:
         return self.batches.epoch(rng)
 
@@ -177,6 +194,10 @@ class _PointwiseInOnePass:
     @property
     def n_steps(self) -> int:
         return self._objective.n_steps
+
+    @property
+    def n_lookups(self) -> int:
+        return self._objective.n_lookups
 
     def epoch(self, rng: Generator) -> Iterator[Batch]:
         return self._objective.epoch(rng)

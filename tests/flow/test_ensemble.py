@@ -43,7 +43,7 @@ def spec(model: Any = MODELS["dot product"], **changes: Any) -> dict[str, Any]:
 
 @cache
 def fitted(name: str) -> tabcf.Run:
-    return tabcf.fit(spec(MODELS[name]), ratings())
+    return tabcf.fit(spec(MODELS[name], train={"epochs": 10}), ratings())
 
 
 def events() -> pd.DataFrame:
