@@ -107,6 +107,22 @@ def test_newcomers_are_folded_into_all_members(name: str) -> None:
     assert (listed["item_id"] % 2 == 0).mean() >= 0.8
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_all_members_grow_and_learn_further(name: str, tmp_path: Path) -> None:
+    run = tabcf.load(fitted(name).save(tmp_path / "run"))
+    before = run.predict(events())
+    items = np.arange(20)
+    new = pd.DataFrame({"user_id": 1_000, "item_id": items, "rating": np.where(items % 2, 1, 5)})
+    run.extend(new)
+    pd.testing.assert_frame_equal(run.predict(events()), before)
+    run.update(new, epochs=1)
+    loaded = tabcf.load(tmp_path / "run")
+    assert len(loaded.trained.model.members) == 3
+    listed = loaded.recommend(1_000, k=8)
+    assert (listed["item_id"] % 2 == 0).mean() >= 0.75
+    assert not loaded.predict(events())["prediction"].equals(before["prediction"])
+
+
 def test_a_fit_that_was_broken_off_ends_with_the_same_ensemble(tmp_path: Path) -> None:
     train = {"average": 0.5, "refit": True, "early_stopping": 2, "checkpoint": {"steps": 4}}
     given = spec(MODELS["network"], train=train)
