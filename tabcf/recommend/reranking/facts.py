@@ -158,8 +158,8 @@ class UserFacts:
             if kind == "posterior":
                 model = type(self.items.trained.model).__name__
                 raise RunError(
-                    f"rerank: {model} says nothing of how sure it is of these users' rows; use "
-                    "`spread: events`"
+                    f"rerank: {model} says nothing of how sure it is of these users' rows, or "
+                    "predicts by jumps; use `spread: events`"
                 )
         counts = self.items.popularity[columns.clamp_min(0)]
         is_there = columns >= 0

@@ -242,14 +242,26 @@ class _Bad(DotProductBias):
         return raw if not callable(self._change) else self._change(raw)
 
 
-def model(change: Any) -> Any:
+class _Hidden(_Bad):
+    """A model that has a hidden layer in words only."""
+
+    def hidden_terms(self, column: int, x_cat: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        rows = self.column_rows(column)
+        width = sum(parameter[at].flatten(1).shape[1] for parameter, at in rows)
+        return torch.zeros(width, 1), torch.zeros(len(x_cat), 1)
+
+    def from_hidden(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+
+def model(change: Any, kind: type[_Bad] = _Bad) -> Any:
     class Bad(ModelContract):
         definition = ModelDefinition(
             name="changed",
             options=NoOptions,
             summary="",
             targets=frozenset({"regression"}),
-            build=lambda layout, target, d_out, options: _Bad(layout, change),
+            build=lambda layout, target, d_out, options: kind(layout, change),
             is_single_output=True,
         )
 
@@ -270,6 +282,7 @@ BAD_MODELS = [
     (model(lambda raw: raw + next(ODD)), "it_is_saved_and_loaded"),
     (model(lambda raw: raw * 2), "all_items_at_once_are_the_pairs_one_by_one"),
     (model(lambda raw: raw * 2), "a_row_that_its_outputs_are_linear_in"),
+    (model(None, _Hidden), "a_row_that_enters_a_hidden_layer_linearly"),
 ]
 
 
