@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from tabcf.data.files import ENDINGS, is_partitioned, read_file, read_partitioned, to_frame
+from tabcf.data.arrow import to_frame
+from tabcf.data.files import ENDINGS, is_partitioned, read_file, read_partitioned
 from tabcf.data.source import Source
 from tabcf.errors import DataError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from tabcf.data.files import to_frame
+from tabcf.data.arrow import to_frame
 from tabcf.data.source import Source
 from tabcf.errors import DataError, MissingExtraError
 

@@ -18,15 +18,43 @@ from tabcf.errors import DataError
 __all__ = ["CategoryKind", "CategoryValues", "category_values", "numbers", "read_as", "sets"]
 
 CategoryKind = Literal["int", "str"]
+# Whole numbers within fewer than these are told apart by a flag each.
+_SMALL_SPAN = 1 << 16
+# From this many rows on, text is told apart by Arrow before it becomes Python's.
+_MANY = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryValues:
-    """N values, `int64` or text, and which of them are missing (their value is then void)."""
+    """N values, `int64` or text, and which of them are missing (their value is then void).
 
-    values: np.ndarray
+    With `codes`, `(N,)` int32, `listed` has each value but once, and they say where.
+    """
+
+    listed: np.ndarray
     is_missing: np.ndarray
     kind: CategoryKind
+    codes: np.ndarray | None = None
+
+    @property
+    def values(self) -> np.ndarray:
+        """`(N,)`: one for each row."""
+        return self.listed if self.codes is None else self.listed[self.codes]
+
+    def distinct(self) -> np.ndarray:
+        """The values that are not missing, sorted, each once."""
+        if self.codes is not None:
+            is_met = np.zeros(len(self.listed), dtype=bool)
+            is_met[self.codes[~self.is_missing]] = True
+            return np.sort(self.listed[is_met])
+        present = self.listed[~self.is_missing] if self.is_missing.any() else self.listed
+        if self.kind == "int" and len(present):
+            low, high = int(present.min()), int(present.max())
+            if high - low < max(len(present), _SMALL_SPAN):
+                is_met = np.zeros(high - low + 1, dtype=bool)
+                is_met[present - low] = True
+                return np.flatnonzero(is_met) + low
+        return np.sort(pd.unique(present))
 
 
 def category_values(
@@ -42,6 +70,8 @@ def category_values(
     is_missing = series.isna().to_numpy()
     if kind is None or found == kind or is_missing.all():
         kind = kind or found
+        if kind == "str" and len(series) >= _MANY and _is_arrow_text(series):
+            return _listed(series, is_missing)
         return CategoryValues(_as_kind(series, is_missing, kind), is_missing, kind)
     if source.is_text:
         return _reread(series, is_missing, kind)
@@ -114,6 +144,29 @@ def _as_kind(series: pd.Series[Any], is_missing: np.ndarray, kind: CategoryKind)
     if len(values) and not isinstance(values[0], str):
         values = np.array([str(value) for value in values], dtype=object)
     return values
+
+
+def _is_arrow_text(series: pd.Series[Any]) -> bool:
+    dtype = series.dtype
+    return isinstance(dtype, pd.StringDtype) and dtype.storage == "pyarrow"
+
+
+def _listed(series: pd.Series[Any], is_missing: np.ndarray) -> CategoryValues:
+    """Text with each value listed once, in the order in which they are met."""
+    import pyarrow as pa
+
+    column = pa.array(series.array)
+    encoded = column.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().chunk(0)
+    listed = encoded.dictionary.to_numpy(zero_copy_only=False).astype(object)
+    codes = encoded.indices
+    if is_missing.any():
+        codes = codes.fill_null(len(listed))
+        listed = np.append(listed, np.array([""], dtype=object))
+    return CategoryValues(listed, is_missing, "str", codes.to_numpy(zero_copy_only=False))
 
 
 def _reread(series: pd.Series[Any], is_missing: np.ndarray, kind: CategoryKind) -> CategoryValues:

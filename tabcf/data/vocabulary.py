@@ -15,6 +15,10 @@ __all__ = ["Vocabulary"]
 
 # Below this many values a dictionary beats pandas' overhead of some 50 µs a call.
 _FEW = 64
+# A look-up table of whole numbers has at most so many places a value, or so many in all.
+_WIDEST, _SMALL_SPAN = 8, 1 << 16
+# Rows looked up at a time, so that what is in between stays in the processor's cache.
+_BLOCK = 1 << 16
 
 
 class Vocabulary:
@@ -36,8 +40,7 @@ class Vocabulary:
     @classmethod
     def fitted(cls, found: CategoryValues) -> Vocabulary:
         """The distinct values that are not missing, sorted."""
-        present = found.values[~found.is_missing]
-        return cls(np.sort(pd.unique(present)), kind=found.kind)
+        return cls(found.distinct(), kind=found.kind)
 
     def grown(self, found: CategoryValues) -> Vocabulary:
         """The same with further values behind its own, sorted; itself where there are none."""
@@ -56,7 +59,9 @@ class Vocabulary:
 
     def encode(self, found: CategoryValues) -> np.ndarray:
         """`(N,)` int32 indices; 0 where a value is missing or unknown."""
-        index = self.index_of(found.values)
+        index = self.index_of(found.listed)
+        if found.codes is not None:
+            index = index.take(found.codes)
         if found.is_missing.any():
             index[found.is_missing] = 0
         return index
@@ -66,6 +71,10 @@ class Vocabulary:
         if len(values) <= _FEW:
             known = self._index_by_value
             return np.array([known.get(value, 0) for value in values], dtype=np.int32)
+        if isinstance(values, np.ndarray) and values.dtype == np.int64:
+            table = self._index_by_number
+            if table is not None:
+                return _looked_up(values, *table)
         return (self._pandas_index.get_indexer(pd.Index(values)) + 1).astype(np.int32)
 
     def values_of(self, index: Sequence[int] | np.ndarray) -> list[Any]:
@@ -88,6 +97,18 @@ class Vocabulary:
         return cls(state["values"], kind=state["kind"])
 
     @cached_property
+    def _index_by_number(self) -> tuple[int, np.ndarray] | None:
+        """The lowest value and the indices from there on, behind them a 0; None if far apart."""
+        if self.kind != "int" or not len(self.values):
+            return None
+        low, high = int(self.values.min()), int(self.values.max())
+        if high - low >= max(_WIDEST * len(self.values), _SMALL_SPAN):
+            return None
+        table = np.zeros(high - low + 2, dtype=np.int32)
+        table[self.values - low] = np.arange(1, len(self.values) + 1)
+        return low, table
+
+    @cached_property
     def _pandas_index(self) -> pd.Index[Any]:
         index: pd.Index[Any] = pd.Index(self.values)
         return index
@@ -95,3 +116,15 @@ class Vocabulary:
     @cached_property
     def _index_by_value(self) -> dict[Any, int]:
         return {value: index for index, value in enumerate(self.values.tolist(), start=1)}
+
+
+def _looked_up(values: np.ndarray, low: int, table: np.ndarray) -> np.ndarray:
+    """`(N,)` int32: what the table, which begins at `low`, has at values; 0 outside of it."""
+    found = np.empty(len(values), dtype=np.int32)
+    high = low + len(table) - 2
+    for start in range(0, len(values), _BLOCK):
+        part = values[start : start + _BLOCK]
+        if part.min() < low or part.max() > high:
+            part = np.where((part < low) | (part > high), high + 1, part)
+        table.take(part - low, out=found[start : start + _BLOCK], mode="clip")
+    return found
