@@ -15,7 +15,7 @@ types.
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -42,7 +43,10 @@ def write(folder: Path, n: int) -> None:
     users = rng.integers(1, max(n // 144, 2), n)
     items = (27_000 * rng.random(n) ** 3).astype(np.int64) + 1
     ratings = rng.integers(1, 11, n) / 2
-    texts = [pa.array(np.char.add(f"{k}-", ids.astype(str))) for k, ids in zip("ui", (users, items))]
+    texts = [
+        pc.binary_join_element_wise(letter, pa.array(ids).cast(pa.string()), "-")
+        for letter, ids in zip("ui", (users, items), strict=True)
+    ]
     for kind, columns in (("int", [pa.array(users), pa.array(items)]), ("text", texts)):
         table = pa.Table.from_arrays([*columns, pa.array(ratings)], names=[*IDS, "rating"])
         pq.write_table(table, folder / f"{kind}.parquet")
@@ -52,7 +56,7 @@ def write(folder: Path, n: int) -> None:
 def with_tabcf(path: Path) -> tuple[np.ndarray, ...]:
     source = read_source(str(path))
     entities = [build_entity(EntityPlan(name, name), None, source) for name in IDS]
-    rows = [entity.rows_of(source.frame[entity.plan.id], source) for entity in entities]
+    rows = [entity.rows_in(source) for entity in entities]
     return *rows, source.frame["rating"].to_numpy(np.float32)
 
 
@@ -90,16 +94,22 @@ def with_factorize(path: Path) -> tuple[np.ndarray, ...]:
     return *rows, frame["rating"].to_numpy(np.float32)
 
 
+def peak() -> float:
+    """MB of this process at most so far; Linux's own count, as getrusage has the parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+
 def measured(read: Read, path: Path) -> tuple[float, float, tuple[int, ...]]:
     """CPU-seconds, MB, and the distinct users and items, by which the readers are compared."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read(path.parent / "few" / path.name)  # what is imported or set up at first use
+    before = peak()
     started = time.process_time()
     found = read(path)
     taken = time.process_time() - started
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return taken, grown, tuple(len(np.unique(rows)) for rows in found)
+    return taken, peak() - before, tuple(len(np.unique(rows)) for rows in found)
 
 
 def main() -> None:
@@ -108,10 +118,14 @@ def main() -> None:
     print(f"{n:,} rows; CPU-seconds, MB above the start, CPU of tabcf beside the peer")
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), n)
+        (Path(folder) / "few").mkdir()
+        write(Path(folder) / "few", 2_000)
         for case, bar in BARS.items():
             ending, kind = case.split()
             path = Path(folder) / f"{kind}.{ending}"
-            name, peer = ("pyarrow", with_pyarrow) if kind == "int" else ("factorize", with_factorize)
+            name, peer = (
+                ("pyarrow", with_pyarrow) if kind == "int" else ("factorize", with_factorize)
+            )
             found = []
             for read in (with_tabcf, peer):
                 with processes.Pool(1) as pool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, field
 from enum import IntEnum
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ __all__ = ["read_text"]
 
 _MISSING_NUMBERS = ("", "NA", "NaN", "nan", "N/A", "null", "NULL", "None", "?")
 _BLOCK_BYTES = 1 << 22
+# Values that are looked at first: a text among them settles the column.
+_SAMPLE = 256
 
 
 class _Kind(IntEnum):
@@ -107,7 +110,9 @@ def _read(
     reader = pa_csv.open_csv(
         path,
         read_options=pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=_has_quotes(path)
+        ),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
         ),
@@ -117,6 +122,12 @@ def _read(
         for key, text in zip(batch.schema.names, batch.columns, strict=True):
             columns[key].add(text)
     return columns
+
+
+def _has_quotes(path: Path) -> bool:
+    """Whether a value may go over several lines, which takes a second look at each block."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(b'"') >= 0
 
 
 def _header(path: Path, name: str) -> tuple[list[str], str]:
@@ -158,6 +169,8 @@ def _typed(text: pa.StringArray, least: _Kind) -> tuple[_Kind, pa.Array]:
         found = _plain_numbers(text, starts, characters, least)
         if found is not None:
             return found
+    if least < _Kind.TEXT and _typed_with_care(text[:_SAMPLE], least)[0] is _Kind.TEXT:
+        least = _Kind.TEXT
     if least is _Kind.TEXT and _is_clean(starts, characters):
         return _Kind.TEXT, text
     return _typed_with_care(text, least)
@@ -176,14 +189,13 @@ def _plain_numbers(
                 values = whole.to_numpy()
                 # No number is shorter than as Python writes it, so that equal sums prove each.
                 if _written_length(values) == len(characters):
-                    fits = -(2**31) <= values.min() and values.max() < 2**31
+                    fits = values.min() >= -(2**31) and values.max() < 2**31
                     return _Kind.WHOLE, pa.array(values.astype(np.int32)) if fits else whole
                 return None
             except pa.ArrowInvalid:
                 pass
-        if _has_leading_zero(starts, characters):
-            return None
-        return _Kind.NUMBER, text.cast(pa.float64())
+        number = text.cast(pa.float64())
+        return None if _has_leading_zero(starts, characters) else (_Kind.NUMBER, number)
     except pa.ArrowInvalid:
         return None
 
@@ -237,16 +249,20 @@ def _written_length(values: np.ndarray) -> int:
 
 def _has_leading_zero(starts: np.ndarray, characters: np.ndarray) -> bool:
     """Whether a number begins with a plus, or with a zero that another digit follows."""
+    lowest = characters.min()
     first, stops = starts[:-1], starts[1:]
-    if (stops == first).any():
-        return False
-    signs = characters[first]
-    if (signs == ord("+")).any():
+    begins = characters.take(first)
+    if lowest <= ord("+") and (begins == ord("+")).any():
         return True
-    first = first + (signs == ord("-"))
-    first, stops = first[first + 1 < stops], stops[first + 1 < stops]
-    first = first[characters[first] == ord("0")]
-    follower = characters[first + 1]
+    if lowest <= ord("-"):
+        is_negative = begins == ord("-")
+        first = first + is_negative
+        begins = characters.take(first, mode="clip")
+    is_zero = begins == ord("0")
+    if not is_zero.any():
+        return False
+    first, stops = first[is_zero], stops[is_zero]
+    follower = characters[first[first + 1 < stops] + 1]
     return bool(((follower >= ord("0")) & (follower <= ord("9"))).any())
 
 

@@ -168,7 +168,7 @@ class Encoder:
     def encode_ids(self, events: Source, *, without: Collection[str] = ()) -> dict[str, np.ndarray]:
         """Rows `(N,)` int32 of events, of each entity but some; 0 for an unknown id."""
         return {
-            name: entity.rows_of(events.frame[entity.plan.id], events)
+            name: entity.rows_in(events)
             for name, entity in self.entities.items()
             if name not in without
         }

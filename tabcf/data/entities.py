@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tabcf.data.sources import Source
-from tabcf.data.values import category_values
+from tabcf.data.values import category_values, id_values
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
@@ -69,6 +69,10 @@ class Entity:
     def rows_of(self, series: pd.Series[Any], source: Source) -> np.ndarray:
         """`(N,)` int32 rows of ids; 0 for a missing or unknown one."""
         return self.ids.encode(category_values(series, source, kind=self.ids.kind))
+
+    def rows_in(self, source: Source) -> np.ndarray:
+        """`(N,)` int32 rows of the ids in a source's column of them; 0 for an unknown one."""
+        return self.ids.encode(id_values(source, self.plan.id, kind=self.ids.kind))
 
     def rows_of_ids(self, ids: Iterable[Any], *, is_text: bool = False) -> np.ndarray:
         """`(N,)` int32 rows of ids that a caller names; 0 for an unknown one.
@@ -153,7 +157,7 @@ def build_entity(plan: EntityPlan, table: Source | None, events: Source) -> Enti
             events.
     """
     events.require([plan.id])
-    met = category_values(events.frame[plan.id], events)
+    met = id_values(events, plan.id)
     kind = met.kind
     if table is None:
         ids = Vocabulary.fitted(met)

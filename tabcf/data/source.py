@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -18,13 +19,15 @@ class Source:
     """A frame and what to call it in messages.
 
     `is_text` says that it came from a text file, where the type of a value is not its author's
-    word; `first_line` is the line number of its first row there.
+    word; `first_line` is the line number of its first row there. `listed` keeps what was found of
+    ids that are text, as these are read when an encoder is fitted and again when it encodes.
     """
 
     frame: pd.DataFrame
     name: str
     is_text: bool = False
     first_line: int | None = None
+    listed: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def place(self, position: int) -> str:
         """Where a row is, in the user's words: `line 4,512`, or `row 4,510` of a frame."""

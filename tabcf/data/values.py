@@ -15,7 +15,15 @@ import pandas as pd
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 
-__all__ = ["CategoryKind", "CategoryValues", "category_values", "numbers", "read_as", "sets"]
+__all__ = [
+    "CategoryKind",
+    "CategoryValues",
+    "category_values",
+    "id_values",
+    "numbers",
+    "read_as",
+    "sets",
+]
 
 CategoryKind = Literal["int", "str"]
 # Whole numbers within fewer than these are told apart by a flag each.
@@ -82,6 +90,17 @@ def category_values(
         f"{source.name}: column '{name}': expected {expected} as in training, got {got} such as "
         f"{first!r}; convert with {hint}"
     )
+
+
+def id_values(source: Source, column: str, *, kind: CategoryKind | None = None) -> CategoryValues:
+    """A source's own column of ids; as text they are told apart once for all who ask."""
+    if kind == "int" or column not in source.listed:
+        found = category_values(source.frame[column], source, kind=kind)
+        if found.codes is None:
+            return found
+        source.listed[column] = found
+    listed: CategoryValues = source.listed[column]
+    return listed
 
 
 def read_as(series: pd.Series[Any], source: Source, *, kind: CategoryKind) -> CategoryValues:
