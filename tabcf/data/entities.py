@@ -18,6 +18,8 @@ from tabcf.errors import DataError
 
 __all__ = ["Entity", "EntityPlan", "build_entity"]
 
+_BLOCK = 1 << 18
+
 
 @dataclass(frozen=True, slots=True)
 class EntityPlan:
@@ -193,6 +195,10 @@ def _plain(value: Any) -> str:
 
 
 def _counts(ids: Vocabulary, met: Any) -> np.ndarray:
-    counts = np.bincount(ids.encode(met), minlength=len(ids))
+    rows, counts = ids.encode(met), np.zeros(len(ids), dtype=np.int64)
+    # Some at a time, since numpy widens what it counts.
+    block = max(_BLOCK, len(ids))
+    for start in range(0, len(rows), block):
+        counts += np.bincount(rows[start : start + block], minlength=len(ids))
     counts[0] = 0
     return counts
