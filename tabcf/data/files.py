@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from tabcf.data.arrow import to_frame
 from tabcf.data.delimited import read_text
 from tabcf.data.source import Source
 from tabcf.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 __all__ = ["ENDINGS", "is_partitioned", "read_file", "read_partitioned"]
 
@@ -72,10 +79,42 @@ def _read_parquet(path: Path, name: str) -> Source:
 
     try:
         # The file alone: what the folders around it are called is no column.
-        table = pq.ParquetFile(path).read(use_threads=False)
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        # Dots and repeats would make it doubtful which column is asked for.
+        is_plain = len(set(names)) == len(names) and not any("." in key for key in names)
+        numbers = _complete_numbers(file) if is_plain else {}
+        if not numbers:
+            return Source(to_frame(file.read(use_threads=False)), name)
+        rest = [key for key in names if key not in numbers]
+        frame = to_frame(file.read(columns=rest, use_threads=False)) if rest else pd.DataFrame()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{name}: not a Parquet file: {str(error).splitlines()[0]}") from None
-    return Source(to_frame(table), name)
+    columns = {key: numbers[key] if key in numbers else frame[key] for key in names}
+    return Source(pd.DataFrame(columns, copy=False), name)
+
+
+def _complete_numbers(file: pq.ParquetFile) -> dict[str, np.ndarray]:
+    """The columns of numbers without missing ones, filled in some rows at a time."""
+    import pyarrow as pa
+
+    n = file.metadata.num_rows
+    columns = {
+        field.name: np.empty(n, field.type.to_pandas_dtype())
+        for field in file.schema_arrow
+        if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    }
+    if not columns:
+        return {}
+    start = 0
+    for batch in file.iter_batches(_ROWS, columns=list(columns), use_threads=False):
+        for key, part in zip(batch.schema.names, batch.columns, strict=True):
+            if part.null_count:
+                columns.pop(key, None)
+            elif key in columns:
+                columns[key][start : start + len(part)] = part.to_numpy()
+        start += len(batch)
+    return columns
 
 
 def _read_arrow(path: Path, name: str) -> Source:
@@ -94,6 +133,8 @@ def _read_arrow(path: Path, name: str) -> Source:
         return Source(to_frame(table), name)
 
 
+# Of a Parquet file at a time.
+_ROWS = 1 << 17
 _PARQUET = (".parquet", ".pq")
 _READERS = {
     ".csv": read_text,

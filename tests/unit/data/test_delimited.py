@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabcf.data import delimited
+from tabcf.data import delimited, files
+from tabcf.data.arrow import to_frame
 from tabcf.data.sources import read_source
 
 PLAIN = ["0", "7", "-7", "12", "1.5", "-0.5", "0.5", "2147483648", "9223372036854775807"]
@@ -100,3 +102,21 @@ def test_the_quick_look_finds_what_the_careful_one_does(values: list[str]) -> No
     expected, careful = delimited._typed_with_care(text, delimited._Kind.MISSING)
     assert kind is expected
     assert pc.all(pc.equal(part.cast(careful.type), careful)).as_py() in (True, None)
+
+
+def test_a_parquet_file_of_many_blocks_is_read_as_arrow_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_ROWS", 16)
+    table = pa.table(
+        {
+            "text": [f"u{n}" for n in range(100)],
+            "whole": pa.array(range(100), pa.int32()),
+            "late_gap": [*range(99), None],
+            "share": [n / 7 for n in range(100)],
+            "gap": [None, *(float(n) for n in range(99))],
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=30)
+    found = read_source(str(tmp_path / "rows.parquet")).frame
+    pd.testing.assert_frame_equal(found, to_frame(table))
