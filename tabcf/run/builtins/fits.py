@@ -20,12 +20,13 @@ __all__ = ["FITS"]
 
 
 class PriorOptions(Options):
-    """What is believed before any data, as in libFM and myFM."""
+    """What is believed before any data, for a target that is standardised."""
 
-    shape: float = Field(default=1.0, gt=0, le=1e6)
-    """Of the gamma priors on the precisions of columns and of the noise."""
-    rate: float = Field(default=1.0, gt=0, le=1e6)
-    """Of the same: larger is wider."""
+    shape: float = Field(default=0.5, gt=0, le=1e6)
+    """Of the gamma priors on the precisions of columns; and of the noise, there at least 1."""
+    rate: float = Field(default=0.02, gt=0, le=1e6)
+    """Of the same. Larger is wider: `2 * rate / R` is about the least variance of a column of R
+    rows. In the first half of the burn-in, and for the noise, it is at least 1."""
     mean_strength: float = Field(default=1.0, gt=0, le=1e6)
     """How many rows of a column the belief counts for that their mean is 0."""
 

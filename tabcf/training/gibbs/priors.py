@@ -5,7 +5,7 @@ Dimension letters: see `tabcf.training.gibbs`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -15,19 +15,31 @@ __all__ = ["ColumnPrior", "Expected", "FixedPrior", "Normal", "Priors", "regress
 
 @dataclass(frozen=True, slots=True)
 class Priors:
-    """What is believed before any data, as in libFM and myFM.
+    """What is believed before any data: the form of libFM and myFM, with a smaller rate.
+
+    The rate is what keeps the rows of a column with few of them from shrinking: with 1, their
+    variance hardly falls below `2 / R`, so that hundreds of days or twenty occupations bring noise
+    into every score, however little they tell. A small one lets the data decide.
 
     Attributes:
         init_scale: Standard deviation of the first vectors.
-        shape: Of the gamma priors on precisions; 1 is a weak one.
-        rate: Of the same.
+        shape: Of the gamma priors on precisions; that of the noise is at least 1.
+        rate: Of the same, for a standardised target; that of the noise is at least 1.
         mean_strength: How many rows the prior mean of a column's mean, 0, counts for.
     """
 
     init_scale: float = 0.1
-    shape: float = 1.0
-    rate: float = 1.0
+    shape: float = 0.5
+    rate: float = 0.02
     mean_strength: float = 1.0
+
+    def widened(self) -> Priors:
+        """With a shape and a rate of at least 1, for the first sweeps and for the noise.
+
+        Small first vectors say little, and precisions that are drawn given these alone would keep
+        them small for hundreds of sweeps.
+        """
+        return replace(self, shape=max(self.shape, 1.0), rate=max(self.rate, 1.0))
 
 
 @dataclass(slots=True)

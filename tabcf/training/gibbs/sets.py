@@ -18,8 +18,8 @@ from tabcf.training.gibbs.priors import ColumnPrior, Normal
 __all__ = ["SetColumn", "SetSystem", "conjugate_gradients"]
 
 # How much smaller than at first what is left must be, and steps of conjugate gradients at most. A
-# draw is then off by about a hundredth of its own standard deviation.
-_CG_TOLERANCE, _CG_STEPS = 5e-3, 300
+# draw is then off by about a thirtieth of its own standard deviation.
+_CG_TOLERANCE, _CG_STEPS = 2e-2, 300
 # Largest rank and largest matrix that are taken apart, some seconds once a fit.
 _MOST_RANK, _MOST_NUMBERS = 1500, 1 << 24
 _MOST_DENSE = 1 << 22

@@ -128,7 +128,7 @@ def draw_posterior(
         problem: Encoded training events with a standardised target, or one on levels.
         rng: Of all draws.
         sweeps: Draws of all columns.
-        burn_in: Sweeps before the first kept one.
+        burn_in: Sweeps before the first kept one; in the first half of them priors are wider.
         keep: How many are kept, spread evenly over the sweeps after the burn-in.
         priors: What is believed before any data.
         n_levels: For an ordered probit, all levels of the target; 0 for normal noise.
@@ -142,23 +142,35 @@ def draw_posterior(
     normal = Normal(rng)
     width = model.n_factors + 1
     assert problem.train.target is not None
+    # The noise of events that are fitted all but exactly stays within what float32 can tell.
+    wide = priors.widened()
+    believed: list[ColumnPrior] = []
+
+    def prior() -> ColumnPrior:
+        found = ColumnPrior.flat(width, wide)
+        believed.append(found)
+        return found
+
     likelihood: Likelihood
     if n_levels:
         likelihood = OrderedProbit(_levels(problem), n_levels)
     else:
-        likelihood = NormalNoise(problem.train.target.float(), priors)
+        likelihood = NormalNoise(problem.train.target.float(), wide)
     state = _built(
         model,
         problem,
         likelihood,
         normal,
         priors.init_scale,
-        lambda: ColumnPrior.flat(width, priors),
+        prior,
         kinds=_kinds(engine, model, problem, sweeps),
     )
     after = max(sweeps - burn_in, 1)
     kept_at = {burn_in + (number + 1) * after // keep for number in range(min(keep, after))}
     for sweep in range(1, sweeps + 1):
+        if sweep == burn_in // 2 + 1:
+            for own in believed:
+                own.of = priors
         try:
             state.sweep(normal)
             likelihood.draw(state.events.score, normal)
