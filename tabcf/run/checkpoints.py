@@ -357,7 +357,7 @@ def _read(path: Path) -> tuple[TrainingState, dict[str, Any]]:
     """A state, and what else was written with it."""
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()[_ABOUT])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
 
     def group(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}

@@ -40,7 +40,7 @@ class _Child:
     """One process, which does one task after another."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the child
         # Ctrl-C is for the parent alone, which then ends its children.
         own_group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
         self.process = subprocess.Popen(

@@ -153,17 +153,17 @@ def in_one_pass(objective: Objective, model: Ensemble) -> Objective:
     return _InOnePass(objective, [objective.of(member) for member in model.members])
 
 
-@dataclass(frozen=True, slots=True)
 class _InOnePass:
     """Each member's own loss of the same batch.
 
-    Attributes:
+    Args:
         batches: Draws them.
         members: Each member's loss.
     """
 
-    batches: Objective
-    members: Sequence[Objective]
+    def __init__(self, batches: Objective, members: Sequence[Objective] = ()) -> None:
+        self.batches = batches
+        self.members = members
 
     @property
     def n_steps(self) -> int:
@@ -184,23 +184,13 @@ class _InOnePass:
         return self.batches.of(model)
 
 
-class _PointwiseInOnePass:
+class _PointwiseInOnePass(_InOnePass):
     """The same where the members' outputs may come of one look-up."""
 
     def __init__(self, objective: PointwiseObjective, model: Ensemble) -> None:
+        super().__init__(objective)
         self._objective = objective
         self._model = model
-
-    @property
-    def n_steps(self) -> int:
-        return self._objective.n_steps
-
-    @property
-    def n_lookups(self) -> int:
-        return self._objective.n_lookups
-
-    def epoch(self, rng: Generator) -> Iterator[Batch]:
-        return self._objective.epoch(rng)
 
     def loss(self, batch: Batch) -> Tensor:
         objective, inputs = self._objective, batch.inputs
@@ -212,9 +202,6 @@ class _PointwiseInOnePass:
                 value = value + objective.l2 * squares_used(member, inputs)
             losses.append(value)
         return _of_all(losses)
-
-    def of(self, model: nn.Module) -> Objective:
-        return self._objective.of(model)
 
 
 def _of_all(losses: Sequence[Tensor]) -> Tensor:
