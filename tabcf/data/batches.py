@@ -29,6 +29,7 @@ __all__ = [
     "shuffled_positions",
     "slice_bag",
     "stack",
+    "take",
     "to_device",
     "without",
 ]
@@ -98,6 +99,18 @@ def gather(table: Table, positions: Tensor) -> Inputs:
     for column, values in table.left_out.items():
         bags[column] = without(bags[column], values.index_select(0, positions))
     return inputs._replace(x_sets=tuple(bags))
+
+
+def take(table: Table, positions: Tensor) -> Table:
+    """The events at `positions` as a table of their own, with the same entities."""
+    return Table(
+        {name: rows[positions] for name, rows in table.rows.items()},
+        select(table.events, positions),
+        table.entities,
+        None if table.target is None else table.target[positions],
+        None if table.weight is None else table.weight[positions],
+        {column: values[positions] for column, values in table.left_out.items()},
+    )
 
 
 def shuffled_batches(

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from tabcf.contracts.table import Table
-from tabcf.data.batches import select
+from tabcf.data.batches import take
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.evaluation.lists import RankedUsers
 from tabcf.recommend.trained import History, Trained
@@ -78,7 +78,7 @@ def group_metrics(
             continue
         values, lists = measured, ranked
         if len(positions) < len(table) or values is None:
-            part = _take(table, torch.from_numpy(positions))
+            part = take(table, torch.from_numpy(positions))
             lists = rank_for(trained, part, metrics, seen=seen)
             values = evaluate(trained, part, metrics, ranked=lists)
         counts = {"n_rows": len(positions)}
@@ -86,15 +86,3 @@ def group_metrics(
             counts["n_lists"] = len(lists.users)
         found.append({"group": group, **counts, **values})
     return pd.DataFrame(found)
-
-
-def _take(table: Table, positions: torch.Tensor) -> Table:
-    """Some of a table's rows."""
-    return Table(
-        {name: rows[positions] for name, rows in table.rows.items()},
-        select(table.events, positions),
-        table.entities,
-        None if table.target is None else table.target[positions],
-        None if table.weight is None else table.weight[positions],
-        {column: values[positions] for column, values in table.left_out.items()},
-    )

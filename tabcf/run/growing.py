@@ -19,7 +19,7 @@ from torch import Tensor
 from tabcf.contracts.definitions import ModelDefinition
 from tabcf.contracts.model import ColumnRows
 from tabcf.contracts.table import Table
-from tabcf.data.batches import select
+from tabcf.data.batches import take
 from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.sources import Source
 from tabcf.errors import DataError, RunError
@@ -249,7 +249,9 @@ def _trained_on(
     positions = np.flatnonzero(chosen)
     stage = _stage(run, large, options)
     epochs = options.epochs or max(round(spec.train.epochs * _EPOCHS), 1)
-    encoded = Encoded(large.encoder, trained.target, _rows_of(table, positions), trained.past, (0,))
+    encoded = Encoded(
+        large.encoder, trained.target, take(table, torch.from_numpy(positions)), trained.past, (0,)
+    )
     found, training = continue_encoded(
         stage, encoded, trained, epochs=epochs, progress=progress or Silent()
     )
@@ -275,18 +277,6 @@ def _replayed(
     is_chosen = rng.random(n_users) < share
     is_chosen[users[is_new]] = True
     return np.asarray(is_chosen[users])
-
-
-def _rows_of(table: Table, positions: np.ndarray) -> Table:
-    at = torch.from_numpy(positions)
-    return Table(
-        {name: rows[at] for name, rows in table.rows.items()},
-        select(table.events, at),
-        table.entities,
-        None if table.target is None else table.target[at],
-        None if table.weight is None else table.weight[at],
-        {column: values[at] for column, values in table.left_out.items()},
-    )
 
 
 def _stage(run: Run, large: Enlarged, options: UpdateOptions) -> Stage:

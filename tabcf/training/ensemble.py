@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,19 +58,17 @@ def choose_engine(
     Raises:
         SpecError: `fused`, or the update, cannot be.
     """
+    choose = partial(
+        choose_single_engine,
+        schedule=schedule,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        clip_norm=clip_norm,
+        update=update,
+    )
 
     def single(model: nn.Module, objective: Objective) -> Engine:
-        return choose_single_engine(
-            name,
-            objective,
-            model,
-            pieces=decays(model),
-            schedule=schedule,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            clip_norm=clip_norm,
-            update=update,
-        )
+        return choose(name, objective, model, pieces=decays(model))
 
     if not isinstance(model, Ensemble):
         return single(model, objective)
@@ -80,17 +79,8 @@ def choose_engine(
         return Engine(InTurn([engine.steps, *others]), f"{engine.note}; {len(members)} in turn")
     note = f"{engine.note}; {len(members)} in one pass"
     del engine  # its optimiser has the first member's tables
-    steps = choose_single_engine(
-        "eager",
-        in_one_pass(objective, model),
-        model,
-        pieces=decays(model),
-        schedule=schedule,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        clip_norm=clip_norm,
-        update=update,
-        clipped=members,
+    steps = choose(
+        "eager", in_one_pass(objective, model), model, pieces=decays(model), clipped=members
     ).steps
     return Engine(steps, note)
 
