@@ -21,7 +21,7 @@ from tabcf.spec.read import read_spec
 from tabcf.spec.records import Spec
 
 if TYPE_CHECKING:
-    from tabcf.run.run import Run
+    from tabcf.run.contents import RunContents
 
 __all__ = ["POLICIES", "simulate_run"]
 
@@ -32,14 +32,14 @@ _VARIANT = {"train", "rerank"}
 
 
 def simulate_run(
-    run: Run,
+    run: RunContents,
     policies: Sequence[Any] = POLICIES,
     *,
     rounds: int = 10,
     k: int = 10,
     seeds: Sequence[int] = (0,),
     groups: Sequence[str] = (),
-    utility: Run | pd.DataFrame | None = None,
+    utility: RunContents | pd.DataFrame | None = None,
     share: float = 0.02,
     activity: pd.Series[Any] | None = None,
     choice: Choice | None = None,
@@ -84,13 +84,13 @@ def _made(simulated: Simulated, policies: Sequence[Any]) -> dict[str, Callable[[
     return made
 
 
-def _epochs(run: Run, given: Any) -> int:
+def _epochs(run: RunContents, given: Any) -> int:
     """As many as the run took, unless the policy says how many."""
     own = given.get("train", {}) if isinstance(given, Mapping) else {}
     return int(own.get("epochs", run.report.best_epoch or run.spec.train.epochs))
 
 
-def _spec_of(run: Run, given: Any) -> Spec:
+def _spec_of(run: RunContents, given: Any) -> Spec:
     """The run's spec with a policy's options of training, and with its re-rankers alone.
 
     Raises:

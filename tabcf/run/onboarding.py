@@ -29,7 +29,7 @@ from tabcf.spec.alone import component_alone
 from tabcf.spec.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from tabcf.run.run import Run
+    from tabcf.run.contents import RunContents
 
 __all__ = ["Named", "Shared", "replay_interviews", "selector_names", "start_interview"]
 
@@ -57,7 +57,7 @@ class _Saved(Options):
     answers: tuple[_SavedAnswer, ...]
 
 
-def selector_names(run: Run) -> list[str]:
+def selector_names(run: RunContents) -> list[str]:
     """The selectors that suit a run's model and its target."""
     kind, has_rows = run.trained.target.kind, _has_rows(run)
     return run.registry.names_where(
@@ -67,7 +67,7 @@ def selector_names(run: Run) -> list[str]:
 
 
 def start_interview(
-    run: Run,
+    run: RunContents,
     fold: FoldIn | None,
     selector: Named | None = None,
     *,
@@ -126,7 +126,7 @@ def start_interview(
 
 
 def replay_interviews(
-    run: Run,
+    run: RunContents,
     fold: FoldIn | None,
     events: Source,
     is_positive: np.ndarray,
@@ -156,7 +156,7 @@ def replay_interviews(
     )
 
 
-def _with_gain(run: Run, fold: FoldIn | None, users: Source, *, seed: int) -> PastAnswers:
+def _with_gain(run: RunContents, fold: FoldIn | None, users: Source, *, seed: int) -> PastAnswers:
     past = past_answers(run.trained, seed=seed)
     if fold is None:
         return past
@@ -167,7 +167,7 @@ def _with_gain(run: Run, fold: FoldIn | None, users: Source, *, seed: int) -> Pa
     )
 
 
-def _builder(run: Run, given: Named, shared: Shared) -> Callable[[PastAnswers], Selector]:
+def _builder(run: RunContents, given: Named, shared: Shared) -> Callable[[PastAnswers], Selector]:
     """What builds a selector by its name and options, or gives the one that all users share.
 
     Raises:
@@ -202,7 +202,7 @@ def _builder(run: Run, given: Named, shared: Shared) -> Callable[[PastAnswers], 
     return of_all
 
 
-def _has_rows(run: Run) -> bool:
+def _has_rows(run: RunContents) -> bool:
     return isinstance(run.trained.model, ColumnRows)
 
 

@@ -26,7 +26,7 @@ from tabcf.run.train import Stage, continue_stage
 from tabcf.spec.records import Component, Spec
 
 if TYPE_CHECKING:
-    from tabcf.run.run import Run
+    from tabcf.run.contents import RunContents
 
 __all__ = ["Simulated", "all_scores", "population_of"]
 
@@ -48,7 +48,7 @@ class Simulated:
         users: `(M,)` int64 places of users in `first`. items: `(M,)` places of items.
     """
 
-    run: Run
+    run: RunContents
     user_rows: np.ndarray
     item_rows: np.ndarray
     first: Source
@@ -56,7 +56,7 @@ class Simulated:
     items: np.ndarray
 
     @classmethod
-    def of(cls, run: Run, *, max_users: int | None = None) -> Simulated:
+    def of(cls, run: RunContents, *, max_users: int | None = None) -> Simulated:
         """All users and items that the run learnt from, or users drawn with the run's seed.
 
         Raises:
@@ -131,7 +131,7 @@ def population_of(
     *,
     share: float,
     groups: Sequence[str] = (),
-    utility: Run | pd.DataFrame | None = None,
+    utility: RunContents | pd.DataFrame | None = None,
     activity: pd.Series[Any] | None = None,
 ) -> Population:
     """Tastes, activity and groups of a run's users.
@@ -178,7 +178,7 @@ def all_scores(trained: Trained, users: np.ndarray, items: np.ndarray) -> np.nda
     return scores
 
 
-def _tastes(simulated: Simulated, other: Run | pd.DataFrame | None) -> np.ndarray:
+def _tastes(simulated: Simulated, other: RunContents | pd.DataFrame | None) -> np.ndarray:
     run = simulated.run
     if isinstance(other, pd.DataFrame):
         return _tastes_of_frame(simulated, other)

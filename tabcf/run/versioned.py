@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tabcf.data.sources import as_source
 from tabcf.errors import RunError
+from tabcf.run.contents import RunContents
 from tabcf.run.growth import Growth
 from tabcf.run.progress import Progress
 from tabcf.run.versions import Version, add_version, read_versions, rollback
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Versioned"]
 
 
-class Versioned:
+class Versioned(RunContents):
     """Growing without training from scratch."""
-
-    folder: Path | None
-    version: int
 
     def extend(self, new_rows: Any = None, *, tables: Mapping[str, Any] | None = None) -> Growth:
         """Take in users, items and categories that are new; nothing that was learnt changes.
