@@ -14,7 +14,17 @@ from torch import Tensor
 
 from tabcf.training.gibbs.priors import ColumnPrior, Normal, regressions
 
-__all__ = ["Categorical", "Column", "Events", "LinearColumn", "Number", "padded_blocks"]
+__all__ = [
+    "Categorical",
+    "Column",
+    "Events",
+    "Holder",
+    "LinearColumn",
+    "Number",
+    "SingleColumn",
+    "padded_blocks",
+    "squares_of",
+]
 
 # Numbers that a block of padded events may hold: 16 MB.
 _BUDGET = 1 << 22
@@ -35,18 +45,29 @@ class Events:
     target: Tensor
 
 
-class Column(Protocol):
-    """One column's rows, what they add to each event, and how they are drawn."""
+class Holder(Protocol):
+    """A column's rows."""
 
     @property
     def rows(self) -> Tensor:
         """`(R, W)`."""
 
+
+class Column(Protocol):
+    """One column, or several of an entity: what they add to each event, and how they are drawn."""
+
     def added(self) -> Tensor:
         """`(N, W)`: the bias and the vector that each event gets from it."""
 
+    def squares(self) -> Tensor:
+        """`(N,)`: of that vector; of several columns, the sum of each one's."""
+
     def redraw(self, events: Events, noise: float, normal: Normal) -> None:
         """Draw all rows given all other columns, and bring the events up to date."""
+
+
+class SingleColumn(Column, Holder, Protocol):
+    """One column that is drawn by itself."""
 
 
 class LinearColumn:
@@ -55,6 +76,10 @@ class LinearColumn:
     def added(self) -> Tensor:
         """`(N, W)`: the bias and the vector that each event gets from it."""
         raise NotImplementedError
+
+    def squares(self) -> Tensor:
+        """`(N,)`: of that vector."""
+        return squares_of(self.added())
 
     def draw(self, others: Tensor, rest: Tensor, noise: float, normal: Normal) -> None:
         """Draw all rows, given the sum of the other vectors `(N, D)` and what is left `(N,)`."""
@@ -125,6 +150,11 @@ class Number(LinearColumn):
         gram, moment = features.T @ features, features.T @ rest
         drawn = normal.like(tuple(self.rows.shape))
         self.rows = regressions(gram[None], moment[None], self._prior, noise, drawn)
+
+
+def squares_of(rows: Tensor) -> Tensor:
+    """Squares of vectors, behind their biases: `(...)` of `(..., W)`."""
+    return rows[..., 1:].square().sum(-1)
 
 
 def padded_blocks(index: Tensor, n: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,7 +1,7 @@
 """The loops over events as compiled code; imports numba, so it is imported only where it is used.
 
 Dimension letters: see `tabcf.training.gibbs`; O owners. The events of row or owner r are
-`order[starts[r]:starts[r + 1]]`.
+`order[starts[r]:starts[r + 1]]`. An event's error is what its score leaves to explain.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tabcf.training.compiling import compiled
+from tabcf.training.compiling import compiled, prefetch
 
-__all__ = ["change_owners", "draw_rows", "sum_owners"]
+__all__ = ["change_owners", "draw_regression", "draw_rows", "sum_owners"]
 
 _Floats = NDArray[np.float32]
 _Indices = NDArray[np.int32]
 # Events that are taken at once, so that their features stay in the nearest cache.
 _CHUNK = 256
+# How many events ahead the memory is asked for what is known of one: they lie anywhere, and waiting
+# for each would take several times as long as the sums.
+_AHEAD = 12
 
 
 @compiled
@@ -56,7 +59,6 @@ def draw_rows(
     sums = np.zeros((width + 1, width), np.float32)
     old = np.zeros(width, np.float32)
     new = np.zeros(width, np.float32)
-    own_noise = np.float32(noise)
     for r in range(rows.shape[0]):
         first, last = starts[r], starts[r + 1]
         if first == last:
@@ -64,15 +66,10 @@ def draw_rows(
         old[:] = rows[r]
         sums[:] = 0
         for start in range(first, last, _CHUNK):
-            events = order[start : min(start + _CHUNK, last)]
-            _gather(events, old, total, score, target, features)
-            _add_products(features, len(events), sums)
-        for d in range(width):
-            for e in range(d + 1):
-                sums[d, e] *= own_noise
-            sums[d, d] += precision[d]
-            sums[width, d] = own_noise * sums[width, d] + precision[d] * mean[d]
-        if not _draw(sums, drawn[r], new):
+            n = min(_CHUNK, last - start)
+            _gather(order, start, n, old, total, score, target, features)
+            _add_products(features, n, sums)
+        if not draw_regression(sums, old, noise, mean, precision, drawn[r], new):
             return False
         rows[r] = new
         new -= old
@@ -82,7 +79,9 @@ def draw_rows(
 
 @compiled
 def _gather(
-    events: _Indices,
+    order: _Indices,
+    start: int,
+    n_events: int,
     own: _Floats,
     total: _Floats,
     score: _Floats,
@@ -91,24 +90,32 @@ def _gather(
 ) -> None:
     """Some events' features without a row's own part, event by event along the last axis.
 
-    The first is 1, and behind the features `(W, ...)` stands what the others' score leaves to
-    explain. Dot products along the last axis become vector instructions, as short ones would not.
+    The first is 1, and behind the features `(W, ...)` stand the errors. Dot products along the last
+    axis become vector instructions, as short ones would not.
     """
     width = len(own)
-    for p in range(len(events)):
-        n = events[p]
-        rest = target[n] - score[n] + own[0]
+    for p in range(n_events):
+        _fetch(order, start + p, total, score)
+        n = order[start + p]
         for d in range(1, width):
-            x = total[n, d] - own[d]
-            features[d, p] = x
-            rest += x * own[d]
+            features[d, p] = total[n, d] - own[d]
         features[0, p] = 1
-        features[width, p] = rest
+        features[width, p] = target[n] - score[n]
+
+
+@compiled
+def _fetch(order: _Indices, place: int, total: _Floats, score: _Floats) -> None:
+    """Ask the memory for what will be needed some events later."""
+    n = order[min(place + _AHEAD, len(order) - 1)]
+    # A row of numbers may lie across two lines of the cache.
+    prefetch(total, n, 0)
+    prefetch(total, n, 4 * (total.shape[1] - 1))
+    prefetch(score, n, 0)
 
 
 @compiled
 def _add_products(features: _Floats, n: int, sums: _Floats) -> None:
-    """Add the lower half of the first n events' products, and those with what is left."""
+    """Add the lower half of the first n events' products, and those with their errors."""
     width = sums.shape[1]
     for d in range(width + 1):
         for e in range(min(d + 1, width)):
@@ -132,6 +139,47 @@ def _change(
             more += (total[n, d] - old[d]) * change[d]
             total[n, d] += change[d]
         score[n] += more
+
+
+@compiled
+def draw_regression(
+    sums: _Floats,
+    old: _Floats,
+    noise: float,
+    mean: _Floats,
+    precision: _Floats,
+    drawn: _Floats,
+    found: _Floats,
+) -> bool:
+    """Draw a row from its posterior.
+
+    Args:
+        sums: `(W + 1, W)`: the lower half of the features' products; in the last row, theirs with
+            the errors. Overwritten.
+        old: `(W,)`: the row that the errors are those of.
+        noise: The precision of an event.
+        mean: `(W,)` of the row's prior.
+        precision: `(W,)` of the same.
+        drawn: `(W,)` standard normal numbers.
+        found: `(W,)`, overwritten.
+
+    Returns:
+        Whether the row's precision is positive.
+    """
+    width = len(found)
+    own_noise = np.float32(noise)
+    # What is to be explained is the error and what the old row explains of it.
+    for d in range(width):
+        for e in range(d):
+            sums[width, d] += sums[d, e] * old[e]
+            sums[width, e] += sums[d, e] * old[d]
+        sums[width, d] += sums[d, d] * old[d]
+    for d in range(width):
+        for e in range(d + 1):
+            sums[d, e] *= own_noise
+        sums[d, d] += precision[d]
+        sums[width, d] = own_noise * sums[width, d] + precision[d] * mean[d]
+    return _draw(sums, drawn, found)
 
 
 @compiled
@@ -175,12 +223,10 @@ def sum_owners(
     total: _Floats,
     score: _Floats,
     target: _Floats,
-    noise: float,
-    drawn: _Floats,
     gram: _Floats,
     moment: _Floats,
 ) -> None:
-    """Each owner's sums over its events of features, as `SetSystem.draw` takes them.
+    """Each owner's sums over its events of what others than the owner bring to them.
 
     Args:
         order: `(N,)` events, sorted by owner.
@@ -189,23 +235,18 @@ def sum_owners(
         total: `(N, W)`.
         score: `(N,)`.
         target: `(N,)`.
-        noise: The precision of an event.
-        drawn: `(N,)` standard normal numbers.
-        gram: `(O, W, W)`, overwritten.
-        moment: `(O, W)`, overwritten.
+        gram: `(O, W, W)`, overwritten: of products of features.
+        moment: `(O, W)`, overwritten: of features times errors.
     """
     width = owned.shape[1]
     features = np.zeros((width + 1, _CHUNK), np.float32)
     sums = np.zeros((width + 1, width), np.float32)
-    own_noise, root = np.float32(noise), np.float32(math.sqrt(noise))
     for r in range(owned.shape[0]):
         sums[:] = 0
         for start in range(starts[r], starts[r + 1], _CHUNK):
-            events = order[start : min(start + _CHUNK, starts[r + 1])]
-            _gather(events, owned[r], total, score, target, features)
-            for p in range(len(events)):
-                features[width, p] = own_noise * features[width, p] + root * drawn[events[p]]
-            _add_products(features, len(events), sums)
+            n = min(_CHUNK, starts[r + 1] - start)
+            _gather(order, start, n, owned[r], total, score, target, features)
+            _add_products(features, n, sums)
         for d in range(width):
             moment[r, d] = sums[width, d]
             for e in range(d + 1):
@@ -219,9 +260,35 @@ def change_owners(
     starts: _Indices,
     old: _Floats,
     new: _Floats,
+    within: _Floats,
     total: _Floats,
     score: _Floats,
 ) -> None:
-    """Bring events up to date as what their owners add goes from old to new, `(O, W)` each."""
+    """Bring events up to date as what their owners add changes.
+
+    Args:
+        order: `(N,)` events, sorted by owner.
+        starts: `(O + 1,)`.
+        old: `(O, W)`: what the owners added.
+        new: `(O, W)`: what they add now.
+        within: `(O,)`: how the products of an owner's own vectors changed.
+        total: `(N, W)`.
+        score: `(N,)`.
+    """
+    width = old.shape[1]
+    change = np.zeros(width, np.float32)
     for r in range(old.shape[0]):
-        _change(order[starts[r] : starts[r + 1]], old[r], new[r] - old[r], total, score)
+        always = within[r] + new[r, 0] - old[r, 0]
+        for d in range(width):
+            change[d] = new[r, d] - old[r, d]
+        for d in range(1, width):
+            always -= old[r, d] * change[d]
+        for p in range(starts[r], starts[r + 1]):
+            _fetch(order, p, total, score)
+            n = order[p]
+            more = always
+            for d in range(1, width):
+                more += total[n, d] * change[d]
+            for d in range(width):
+                total[n, d] += change[d]
+            score[n] += more

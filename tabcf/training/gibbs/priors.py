@@ -56,11 +56,8 @@ class Normal:
         return torch.rand(n, generator=self.rng, dtype=torch.float64)
 
     def gamma(self, shape: Tensor, rate: Tensor) -> Tensor:
-        """Gamma numbers with a seed of their own, since torch draws these without a generator."""
-        seed = int(torch.randint(0, 2**31 - 1, (), generator=self.rng))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            drawn: Tensor = torch._standard_gamma(shape.double())
+        """Gamma numbers of shapes and rates of the same size."""
+        drawn: Tensor = torch._standard_gamma(shape.double(), generator=self.rng)
         return (drawn / rate.double()).float()
 
 

@@ -15,7 +15,7 @@ from tabcf.contracts.inputs import Bag
 from tabcf.training.gibbs.columns import LinearColumn, padded_blocks
 from tabcf.training.gibbs.priors import ColumnPrior, Normal
 
-__all__ = ["SetColumn", "SetSystem", "conjugate_gradients"]
+__all__ = ["SetColumn", "SetSystem", "bag_matrix", "conjugate_gradients"]
 
 # How much smaller than at first what is left must be, and steps of conjugate gradients at most. A
 # draw is then off by about a thirtieth of its own standard deviation.
@@ -63,16 +63,8 @@ class SetSystem:
     ) -> None:
         self.rows = first
         self.prior = prior
-        lengths = bag.lengths.clamp_min(1).float()
-        weight = lengths.rsqrt() if norm == "sqrt" else lengths.reciprocal()
-        rows = bag.row_of_value
-        shape = (len(bag.offsets), n)
-        indices = torch.stack([rows, bag.values.long()])
-        values = weight.index_select(0, rows)
-        if bag.weights is not None:
-            values = values * bag.weights
-        with torch.sparse.check_sparse_tensor_invariants(enable=True):
-            matrix = torch.sparse_coo_tensor(indices, values, shape).coalesce()
+        matrix = bag_matrix(bag, n, norm=norm)
+        shape = tuple(matrix.shape)
         self._matrix = matrix.to_dense() if shape[0] * shape[1] <= _MOST_DENSE else matrix
         rank = min(shape)
         is_small = rank <= _MOST_RANK and rank * max(shape) <= _MOST_NUMBERS
@@ -163,6 +155,25 @@ class SetColumn(LinearColumn):
             own = padded.index_select(0, places.flatten()).view(*places.shape, width)
             gram[rows] = own.mT @ own
         return gram
+
+
+def bag_matrix(bag: Bag, n: int, *, norm: str) -> Tensor:
+    """`(O, R)`, sparse: how much of each value's row a set adds.
+
+    Args:
+        bag: O rows.
+        n: Values, R.
+        norm: `sqrt` or `mean`.
+    """
+    lengths = bag.lengths.clamp_min(1).float()
+    weight = lengths.rsqrt() if norm == "sqrt" else lengths.reciprocal()
+    rows = bag.row_of_value
+    values = weight.index_select(0, rows)
+    if bag.weights is not None:
+        values = values * bag.weights
+    indices = torch.stack([rows, bag.values.long()])
+    with torch.sparse.check_sparse_tensor_invariants(enable=True):
+        return torch.sparse_coo_tensor(indices, values, (len(bag.offsets), n)).coalesce()
 
 
 def conjugate_gradients(

@@ -5,31 +5,24 @@ Dimension letters: see `tabcf.training.gibbs`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from tabcf.contracts.definitions import FitProblem
-from tabcf.contracts.inputs import Bag
-from tabcf.contracts.table import EntityTable, Table
-from tabcf.data.batches import batches_in_order
-from tabcf.errors import SpecError, TrainingError
+from tabcf.errors import TrainingError
 from tabcf.nn.dot_product import DotProductBias
-from tabcf.training.gibbs.columns import Categorical, Column, Events, Number
+from tabcf.training.gibbs.building import GibbsEngine, build_columns
+from tabcf.training.gibbs.columns import Column, Events, squares_of
 from tabcf.training.gibbs.likelihoods import Likelihood, NormalNoise, OrderedProbit
 from tabcf.training.gibbs.priors import ColumnPrior, Expected, FixedPrior, Normal, Priors
-from tabcf.training.gibbs.sets import SetColumn
 
 __all__ = ["Draw", "GibbsEngine", "draw_posterior", "solve_als"]
 
-GibbsEngine = Literal["auto", "compiled", "torch"]
-
 # Sweeps after which sums are taken anew, so that rounding does not pile up.
 _REFRESH = 8
-# Events of all columns and sweeps from which on loading compiled code, a second, is won back.
-_LONG = 20_000_000
 
 
 class Draw(NamedTuple):
@@ -44,37 +37,10 @@ class Draw(NamedTuple):
     cut_points: tuple[float, ...] = ()
 
 
-class _Kinds(NamedTuple):
-    """What builds columns of one value an event, and sets."""
-
-    categorical: Callable[[Tensor, int, Tensor, ColumnPrior], Column]
-    set: Callable[..., Column]
-
-
-def _kinds(engine: GibbsEngine, model: DotProductBias, problem: FitProblem, sweeps: int) -> _Kinds:
-    """Columns in torch, or with compiled loops.
-
-    Raises:
-        SpecError: These are asked for, and numba is not installed.
-    """
-    n_columns = len(model.cardinalities) + len(model.set_cardinalities)
-    is_long = len(problem.train) * sweeps * n_columns >= _LONG
-    if engine == "torch" or (engine == "auto" and not is_long):
-        return _Kinds(Categorical, SetColumn)
-    try:
-        from tabcf.training.gibbs.compiled_columns import CompiledCategorical, CompiledSet
-    except ImportError:
-        if engine == "auto":
-            return _Kinds(Categorical, SetColumn)
-        hint = "compiled loops need numba: pip install 'tabcf[fast]'"
-        raise SpecError([f"fit.engine: {hint}"]) from None
-    return _Kinds(CompiledCategorical, CompiledSet)
-
-
 class _State:
     """All columns, and what they add up to."""
 
-    def __init__(self, columns: list[Column], likelihood: Likelihood) -> None:
+    def __init__(self, columns: Sequence[Column], likelihood: Likelihood) -> None:
         self.columns = columns
         self.likelihood = likelihood
         self.events = self._summed()
@@ -96,12 +62,11 @@ class _State:
     def _summed(self) -> Events:
         total = squares = None
         for column in self.columns:
-            own = column.added()
-            square = own[:, 1:].square().sum(1)
+            own, square = column.added(), column.squares()
             total = own.clone() if total is None else total.add_(own)
             squares = square if squares is None else squares + square
         assert total is not None and squares is not None
-        score = total[:, 0] + 0.5 * (total[:, 1:].square().sum(1) - squares)
+        score = total[:, 0] + 0.5 * (squares_of(total) - squares)
         return Events(total, score, self.likelihood.target)
 
 
@@ -156,15 +121,16 @@ def draw_posterior(
         likelihood = OrderedProbit(_levels(problem), n_levels)
     else:
         likelihood = NormalNoise(problem.train.target.float(), wide)
-    state = _built(
+    columns = build_columns(
         model,
-        problem,
-        likelihood,
+        problem.train,
         normal,
-        priors.init_scale,
-        prior,
-        kinds=_kinds(engine, model, problem, sweeps),
+        init_scale=priors.init_scale,
+        prior=prior,
+        engine=engine,
+        sweeps=sweeps,
     )
+    state = _State(columns.drawn, likelihood)
     after = max(sweeps - burn_in, 1)
     kept_at = {burn_in + (number + 1) * after // keep for number in range(min(keep, after))}
     for sweep in range(1, sweeps + 1):
@@ -184,7 +150,7 @@ def draw_posterior(
         if on_sweep is not None:
             on_sweep(sweep, draw)
         if sweep in kept_at:
-            _write(model, state.columns)
+            columns.write(model)
             yield draw
 
 
@@ -239,87 +205,16 @@ def solve_als(
 
     assert problem.train.target is not None
     likelihood = NormalNoise(problem.train.target.float(), Priors())
-    state = _built(
+    columns = build_columns(
         model,
-        problem,
-        likelihood,
+        problem.train,
         Normal(rng),
-        init_scale,
-        prior,
-        kinds=_kinds(engine, model, problem, sweeps),
+        init_scale=init_scale,
+        prior=prior,
+        engine=engine,
+        sweeps=sweeps,
     )
+    state = _State(columns.drawn, likelihood)
     for _ in range(sweeps):
         state.sweep(Expected(rng))
-    _write(model, state.columns)
-
-
-def _built(
-    model: DotProductBias,
-    problem: FitProblem,
-    likelihood: Likelihood,
-    normal: Normal,
-    init_scale: float,
-    prior: Callable[[], ColumnPrior],
-    *,
-    kinds: _Kinds,
-) -> _State:
-    train = problem.train
-    width = model.n_factors + 1
-
-    def first(n: int) -> Tensor:
-        rows = init_scale * normal.like((n, width))
-        rows[:, 0] = 0
-        return rows
-
-    columns: list[Column] = []
-    inputs = [*batches_in_order(_without_sets(train), 1 << 16)]
-    x_cat = torch.cat([part.x_cat for part in inputs]).long()
-    x_cont = torch.cat([part.x_cont for part in inputs])
-    for number, n in enumerate(model.cardinalities):
-        columns.append(kinds.categorical(x_cat[:, number], n, first(n), prior()))
-    for number in range(model.n_continuous):
-        columns.append(Number(x_cont[:, number], first(1), prior()))
-    number = 0
-    for name, bags in _bags_by_table(train):
-        owner = torch.arange(len(train)) if name is None else train.rows[name].long()
-        for bag in bags:
-            n = model.set_cardinalities[number]
-            columns.append(kinds.set(bag, owner, n, first(n), prior(), norm=model.set_norm))
-            number += 1
-    return _State(columns, likelihood)
-
-
-def _without_sets(train: Table) -> Table:
-    """The same events with one value a column alone."""
-    entities = {
-        name: EntityTable(table.inputs._replace(x_sets=()))
-        for name, table in train.entities.items()
-    }
-    return Table(train.rows, train.events._replace(x_sets=()), entities, train.target)
-
-
-def _bags_by_table(train: Table) -> Iterator[tuple[str | None, tuple[Bag, ...]]]:
-    """Set columns in the order of the model: users', items', the events', further entities'."""
-    roles = [name for name in train.entities if name in ("user", "item")]
-    for name in roles:
-        yield name, train.entities[name].inputs.x_sets
-    yield None, train.events.x_sets
-    for name in train.entities:
-        if name not in roles:
-            yield name, train.entities[name].inputs.x_sets
-
-
-def _write(model: DotProductBias, columns: list[Column]) -> None:
-    """The columns' rows as the model's weights."""
-    start, n_categorical = 0, len(model.cardinalities)
-    for column, n in zip(columns, model.cardinalities, strict=False):
-        model.biases[start : start + n] = column.rows[:, :1]
-        model.factors[start : start + n] = column.rows[:, 1:]
-        start += n
-    for number, column in enumerate(columns[n_categorical : n_categorical + model.n_continuous]):
-        model.continuous_weights[number] = column.rows[0, 0]
-        model.continuous_factors[number] = column.rows[0, 1:]
-    sets = columns[n_categorical + model.n_continuous :]
-    for number, column in enumerate(sets):
-        model.set_biases[number].copy_(column.rows[:, :1])
-        model.set_factors[number].copy_(column.rows[:, 1:])
+    columns.write(model)
