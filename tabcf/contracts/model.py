@@ -27,6 +27,7 @@ __all__ = [
     "KnowsBiases",
     "KnowsMembers",
     "KnowsSpread",
+    "LevelDraws",
     "LinearRows",
     "PosteriorDraws",
     "ReadsHistory",
@@ -169,6 +170,21 @@ class PosteriorDraws(Protocol):
 
     members: nn.ModuleList
     noise: Tensor
+
+
+@runtime_checkable
+class LevelDraws(Protocol):
+    """The same where events are on levels, which part where a latent number passes cut-points.
+
+    The latent number is a member's score and noise of N(0, 1).
+
+    Attributes:
+        members: The draws; each says which rows are a column's and is linear in them.
+        cut_points: `(S, K - 1)`: those of each draw.
+    """
+
+    members: nn.ModuleList
+    cut_points: Tensor
 
 
 @runtime_checkable

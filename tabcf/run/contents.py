@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tabcf.contracts.model import ColumnRows, PosteriorDraws
+from tabcf.contracts.model import ColumnRows, LevelDraws, PosteriorDraws
 from tabcf.contracts.selector import Selector
 from tabcf.contracts.table import Table
 from tabcf.data.conditions import columns_of, matching
@@ -96,7 +96,7 @@ class RunContents:
 
     def _newcomers_folding(self, entity: str) -> FoldIn | FoldInDraws | None:
         """The same, also of a model that is a mean over draws, whose rows have no covariance."""
-        if not isinstance(self.trained.model, PosteriorDraws):
+        if not isinstance(self.trained.model, PosteriorDraws | LevelDraws):
             return self.folding(entity)
         if entity not in self._draws:
             self._draws[entity] = FoldInDraws(self.trained, entity)

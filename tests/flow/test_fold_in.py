@@ -339,19 +339,22 @@ def test_biases_are_found_and_held_down(side: str) -> None:
 
 
 @cache
-def drawn() -> tabcf.Run:
+def drawn(likelihood: str) -> tabcf.Run:
     """A mean over draws from the posterior of a model that was planted."""
     spec = _base(
         model={"dot_product_bias": {"factors": 2}},
-        fit={"gibbs": {"sweeps": 60, "burn_in": 20, "keep": 20}},
+        fit={"gibbs": {"sweeps": 60, "burn_in": 20, "keep": 20, "likelihood": likelihood}},
     )
     del spec["train"]
     return tabcf.fit(spec, tiny_ratings(n_users=N_USERS, n_items=N_ITEMS))
 
 
+@pytest.mark.parametrize("likelihood", ["normal", "ordered_probit"])
 @pytest.mark.parametrize("side", ["user", "item"])
-def test_draws_from_a_posterior_take_newcomers_and_leave_others_alone(side: str) -> None:
-    run = drawn()
+def test_draws_from_a_posterior_take_newcomers_and_leave_others_alone(
+    side: str, likelihood: str
+) -> None:
+    run = drawn(likelihood)
     asked = tiny_ratings(n_users=N_USERS, n_items=N_ITEMS)
     before = run.predict(asked)
     given, held = board(side, [100, 101], range(8)), board(side, [100, 101], range(8, 30))

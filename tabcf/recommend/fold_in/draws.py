@@ -17,14 +17,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from tabcf.contracts.layout import Layout
-from tabcf.contracts.model import ColumnRows, PosteriorDraws
+from tabcf.contracts.model import ColumnRows, LevelDraws, PosteriorDraws
 from tabcf.contracts.table import Table
 from tabcf.data.batches import gather
 from tabcf.errors import DataError
+from tabcf.losses.loss import Loss
+from tabcf.recommend.fold_in.levels import LossOfScore
 from tabcf.recommend.fold_in.pointwise import Pointwise
 from tabcf.recommend.fold_in.prior import prior_of_rows
 from tabcf.recommend.fold_in.rows import Rows
-from tabcf.recommend.fold_in.solver import Posterior, Prior
+from tabcf.recommend.fold_in.solver import Posterior, Prior, solve
 from tabcf.recommend.grown import grown_model
 from tabcf.recommend.trained import Trained, column_of
 
@@ -36,10 +38,11 @@ class FoldInDraws:
 
     Given one draw of everything else, a newcomer's row is normal and known exactly: the prior is
     the mean and the covariance of that draw's rows, which estimate those that the sampler drew them
-    with, and the noise is what the sampler found. A row is drawn for each draw of the model, so
-    that a newcomer is then what everybody else is, and predictions have their spread. The errors
-    that are added are the same for all newcomers and have mean 0 over the draws, so that they
-    hardly move the mean of predictions. No strength has to be chosen.
+    with, and the noise is what the sampler found. Where events are on levels it is about normal:
+    its mode and the curvature there are taken (Laplace's method). A row is drawn for each draw of
+    the model, so that a newcomer is then what everybody else is, and predictions have their spread.
+    The errors that are added are the same for all newcomers and have mean 0 over the draws, so that
+    they hardly move the mean of predictions. No strength has to be chosen.
 
     Args:
         trained: Its model is a mean over draws of models that are linear in the rows.
@@ -51,15 +54,21 @@ class FoldInDraws:
     """
 
     def __init__(self, trained: Trained, entity: str, *, n_slots: int = 256) -> None:
-        assert isinstance(trained.model, PosteriorDraws)
+        model = trained.model
+        assert isinstance(model, PosteriorDraws | LevelDraws)
         self.trained = trained
         self.entity = entity
-        self._loss = copy.deepcopy(trained.loss).cpu().double().requires_grad_(False)
+        loss = copy.deepcopy(trained.loss).cpu().double().requires_grad_(False)
         self._rows = [
-            Rows(replace(trained, model=member), entity, n_slots=1)
-            for member in trained.model.members
+            Rows(replace(trained, model=member), entity, n_slots=1) for member in model.members
         ]
-        self._noise = 2 * max(float(trained.model.noise), 1e-12)
+        self._losses: list[Loss] = [loss] * len(self._rows)
+        if isinstance(model, LevelDraws):
+            # Its value is minus a log-likelihood, so that there is no noise to divide it by.
+            self._losses = [LossOfScore(loss, cuts) for cuts in model.cut_points.cpu().double()]
+            self._noise, self._is_normal = 1.0, False
+        else:
+            self._noise, self._is_normal = 2 * max(float(model.noise), 1e-12), True
         known = trained.encoder.entities[entity]
         has_events = torch.from_numpy(known.n_events[known.row_of_index] > 0)
         has_events[0] = False
@@ -77,10 +86,11 @@ class FoldInDraws:
         inputs = gather(table, torch.arange(len(table)))
         errors = self._errors
         found = []
-        for number, (rows, prior) in enumerate(zip(self._rows, self._priors, strict=True)):
+        draws = zip(self._rows, self._losses, self._priors, strict=True)
+        for number, (rows, loss, prior) in enumerate(draws):
             said = Pointwise(
                 rows.responses(inputs),
-                self._loss,
+                loss,
                 table.target,
                 table.weight,
                 owner,
@@ -88,9 +98,12 @@ class FoldInDraws:
                 noise=self._noise,
             )
             start = prior.mean.repeat(n, 1)
+            if not self._is_normal:
+                start = solve(said, prior, start).mean
             slope = said.curvature(start)
+            gradient = slope.gradient + (start - prior.mean) @ prior.precision
             factor = torch.linalg.cholesky(slope.hessian + prior.precision)
-            step = torch.cholesky_solve(slope.gradient.unsqueeze(2), factor)
+            step = torch.cholesky_solve(gradient.unsqueeze(2), factor)
             drawn = torch.linalg.solve_triangular(
                 factor.mT, errors[number].repeat(n, 1).unsqueeze(2), upper=True
             )
@@ -133,7 +146,7 @@ class _Slots:
         self.n = n
         self.first = 1 if is_alone else trained.encoder.layout.categorical[column].cardinality
         self.lock = threading.Lock()
-        assert isinstance(trained.model, PosteriorDraws)
+        assert isinstance(trained.model, PosteriorDraws | LevelDraws)
         built: list[nn.ModuleList] = []
         done: list[nn.Module] = []
 
@@ -142,7 +155,7 @@ class _Slots:
             if not built:
                 assert trained.build is not None
                 self.model = trained.build(layout).to(trained.device).eval()
-                assert isinstance(self.model, PosteriorDraws)
+                assert isinstance(self.model, PosteriorDraws | LevelDraws)
                 built.append(self.model.members)
             return built[0][len(done)]
 
@@ -156,7 +169,8 @@ class _Slots:
             self._parts += [(p, rows.start) for p, rows in grown.column_rows(column)]
         state = trained.model.state_dict()
         for name, buffer in self.model.named_buffers(recurse=False):
-            buffer.copy_(state[name])
+            if name in state:  # others follow from the options
+                buffer.copy_(state[name])
 
     @torch.no_grad()
     def write(self, values: Tensor) -> None:
