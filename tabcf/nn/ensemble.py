@@ -13,8 +13,21 @@ from torch import Tensor, nn
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.errors import DataError
 from tabcf.nn.dot_product import DotProduct
+from tabcf.nn.look_up import can_be_looked_up_once, products_in_turn
 
-__all__ = ["DotProductEnsemble", "DotProductMean"]
+__all__ = ["DotProductEnsemble", "DotProductMean", "each_product"]
+
+
+def each_product(
+    members: Sequence[DotProduct],
+    x_cat: Tensor,
+    x_cont: Tensor | None,
+    x_sets: Sequence[Bag] | None,
+) -> Tensor:
+    """`(M, B, 1)`: what each member's forward pass gives; all have the same columns, no range."""
+    if x_sets and all(map(can_be_looked_up_once, members)):
+        return products_in_turn(members, x_cat, x_cont, x_sets)
+    return torch.stack([member(x_cat, x_cont, x_sets) for member in members])
 
 
 class DotProductMean(nn.Module):
@@ -100,7 +113,7 @@ class DotProductEnsemble(DotProductMean):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """The mean of the members' outputs, within the bounds."""
-        return self._within(torch.stack(self._outputs(x_cat, x_cont, x_sets)).mean(0))
+        return self._within(each_product(self.dot_products(), x_cat, x_cont, x_sets).mean(0))
 
     @torch.no_grad()
     def take(self, draws: Iterable[float]) -> None:
@@ -116,13 +129,8 @@ class DotProductEnsemble(DotProductMean):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """`(B, 1)`: the standard deviation of an event: of the members' outputs, and the noise."""
-        outputs = torch.stack(self._outputs(x_cat, x_cont, x_sets))
+        outputs = each_product(self.dot_products(), x_cat, x_cont, x_sets)
         return (outputs.var(0, unbiased=False) + self.noise).sqrt()
-
-    def _outputs(
-        self, x_cat: Tensor, x_cont: Tensor | None, x_sets: Sequence[Bag] | None
-    ) -> list[Tensor]:
-        return [member(x_cat, x_cont, x_sets) for member in self.dot_products()]
 
     def _within(self, outputs: Tensor) -> Tensor:
         return outputs if self.bounds is None else outputs.clamp(*self.bounds)

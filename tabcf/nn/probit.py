@@ -14,6 +14,7 @@ from torch.special import erfc
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.errors import DataError
 from tabcf.nn.dot_product import DotProduct
+from tabcf.nn.ensemble import each_product
 
 __all__ = ["OrderedProbitEnsemble", "level_probabilities"]
 
@@ -62,7 +63,7 @@ class OrderedProbitEnsemble(nn.Module):
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: Sequence[Bag] | None = None
     ) -> Tensor:
         """Log probabilities of the levels."""
-        return self._log_mean(member(x_cat, x_cont, x_sets) for member in self._each())
+        return self._log_mean(each_product(self._each(), x_cat, x_cont, x_sets))
 
     def score_items(self, query: Query, items: Inputs) -> Tensor:
         """`(B, I, K)`: log probabilities of every item's levels for every user."""
