@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,8 +46,12 @@ class GibbsOptions(Options):
     """Draws of all columns."""
     burn_in: int = Field(default=64, ge=0)
     """Sweeps before the first draw that is kept."""
-    keep: PositiveInt = 128
-    """How many draws are kept, spread evenly; the saved model has as many sets of weights."""
+    keep: PositiveInt = 256
+    """How many draws of a chain are kept, spread evenly; the saved model has as many sets of
+    weights. More bring the mean over draws closer to the posterior's, and take more room."""
+    chains: PositiveInt = 1
+    """How often all sweeps are done, each time from other first vectors: an ensemble of posteriors,
+    since a single chain sees but a part of what is likely."""
     init_scale: float = Field(default=0.1, gt=0, le=10)
     """Size of the first, random vectors."""
     priors: PriorOptions = PriorOptions()
@@ -129,7 +134,7 @@ def _build_gibbs(
         bounds = min(levels), max(levels)
 
     def build(layout: Layout) -> nn.Module:
-        n = min(options.keep, options.sweeps - options.burn_in)
+        n = options.chains * min(options.keep, options.sweeps - options.burn_in)
         first = _without_range(member(layout), "gibbs")
         _check_memory(first, n)
         members = [first, *(member(layout) for _ in range(n - 1))]
@@ -172,21 +177,24 @@ def _solve_gibbs(model: Any, problem: FitProblem, options: GibbsOptions, rng: Ge
     from tabcf.training.gibbs import Priors, draw_posterior
 
     is_probit = options.likelihood == "ordered_probit"
-    draws = draw_posterior(
-        model.members[0],
-        problem,
-        rng,
-        sweeps=options.sweeps,
-        burn_in=options.burn_in,
-        keep=len(model.members),
-        priors=Priors(
-            init_scale=options.init_scale,
-            shape=options.priors.shape,
-            rate=options.priors.rate,
-            mean_strength=options.priors.mean_strength,
-        ),
-        n_levels=len(problem.target.levels) if is_probit else 0,
-        engine=options.engine,
+    draws = itertools.chain.from_iterable(
+        draw_posterior(
+            model.members[0],
+            problem,
+            rng,
+            sweeps=options.sweeps,
+            burn_in=options.burn_in,
+            keep=len(model.members) // options.chains,
+            priors=Priors(
+                init_scale=options.init_scale,
+                shape=options.priors.shape,
+                rate=options.priors.rate,
+                mean_strength=options.priors.mean_strength,
+            ),
+            n_levels=len(problem.target.levels) if is_probit else 0,
+            engine=options.engine,
+        )
+        for _ in range(options.chains)
     )
     model.take(draw.cut_points if is_probit else draw.precision for draw in draws)
 

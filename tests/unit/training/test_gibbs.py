@@ -231,6 +231,21 @@ def test_a_sweep_lowers_the_penalised_error() -> None:
     assert found == sorted(found, reverse=True)
 
 
+def test_chains_begin_anew_and_all_keep_their_draws() -> None:
+    options = {"sweeps": 12, "burn_in": 4, "keep": 4}
+    found = []
+    for chains in (1, 2):
+        fit = {"gibbs": options | {"chains": chains}}
+        model: Any = tabcf.fit(SPEC | {"fit": fit}, tiny_ratings()).trained.model
+        found.append([member.factors.detach() for member in model.members])
+    one, two = found
+    assert (len(one), len(two)) == (4, 8)
+    # The last draw of all is the first member's, which every draw has been written to.
+    for k, place in enumerate((1, 2, 3, 0)):
+        torch.testing.assert_close(two[1 + k], one[place], atol=0, rtol=0)
+    assert not any(torch.equal(own, other) for own in two[5:] for other in one)
+
+
 def test_lists_of_many_users_are_those_of_each(planted: tabcf.Run) -> None:
     together = planted.recommend(range(20), k=3).set_index("user_id")
     for user in (0, 7, 19):
