@@ -1,20 +1,29 @@
 """Draws from the posterior of a factorisation machine, beside myFM on the same rows and columns.
 
-Rank 10, MovieLens-100K, the official folds or the newest tenth of all ratings; predictions of both
-cut off at 1 and 5. `ids`: users and items alone; `all`: the columns of
-`examples/records/gibbs-all.yaml`, given to myFM as relation blocks; `probit`: ids with an ordered
-probit. Nothing is chosen: both draw their penalties. Prints test RMSE and MAE, for `probit` the
-log loss, how many ratings our 90 % intervals cover, CPU seconds of the fits, and the paired 95 %
-interval of the difference in squared error a user (bootstrap over users).
+Rank 10, MovieLens-100K, the official folds or the newest fifth of all ratings; predictions of both
+cut off at 1 and 5. `ids`: users and items alone; `side`: their attributes as well; `bags`: also all
+that a user rated and all who rated an item; `all`: also the day, the columns of
+`examples/records/gibbs-all.yaml`; `probit` and `all-probit`: an ordered probit on the first and the
+last of these. myFM is given attributes and bags as relation blocks. Nothing is chosen: both draw
+their penalties.
 
     pip install myfm
-    OMP_NUM_THREADS=1 python benchmarks/vs_myfm.py ids --folds u1 u2 time --seeds 42 2> /dev/null
+    OMP_NUM_THREADS=1 python benchmarks/vs_myfm.py ids --folds u1 u2 time --seeds 42 43 44
+
+Every fit's predictions are kept in `--cache`, where a second run finds them. Prints for each fold
+the test RMSE of each seed, the mean MAE, and the paired 95 % interval of the difference in squared
+error a user, a mean over seeds (bootstrap over users); the same of the mean of our seeds'
+predictions against the seed of myFM that is best on these very rows, and against the mean of all of
+its; means over seeds of CPU seconds, of how many ratings our 90 % intervals cover, and for a probit
+of what is told of levels. Below all folds the same over u1 to u5 together, where each rating is
+tested once.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +40,7 @@ from tabcf.evaluation.compare import bootstrap_interval
 DATA = "builtin:movielens-100k/ratings"
 LEVELS = np.arange(1.0, 6.0)
 BURN_IN = 64
+WHAT = ("ids", "side", "bags", "all", "probit", "all-probit")
 
 
 class Found(NamedTuple):
@@ -41,17 +51,27 @@ class Found(NamedTuple):
     seconds: float
 
 
+def is_probit(what: str) -> bool:
+    """Whether levels are to have probabilities."""
+    return what.endswith("probit")
+
+
 def spec_for(what: str, fold: str, sweeps: int, seed: int) -> dict[str, Any]:
-    """The records' spec for a fold."""
-    name = "gibbs-all" if what == "all" else "gibbs-ids"
+    """The records' spec for a fold, with fewer columns where these are not asked for."""
+    name = "gibbs-ids" if what in ("ids", "probit") else "gibbs-all"
     spec: dict[str, Any] = yaml.safe_load(Path(f"examples/records/{name}.yaml").read_text())
-    likelihood = "ordered_probit" if what == "probit" else "normal"
+    if what in ("side", "bags"):
+        del spec["columns"]
+    if what == "side":
+        del spec["entities"]["user"]["columns"]["rated"]
+        del spec["entities"]["item"]["columns"]["raters"]
+    likelihood = "ordered_probit" if is_probit(what) else "normal"
     spec["fit"] = {"gibbs": {"sweeps": sweeps, "likelihood": likelihood}}
     official = {"official": {"fold": fold}}
-    newest = {"time": {"column": "timestamp", "valid": 0.0, "test": 0.1}}
+    newest = {"time": {"column": "timestamp", "valid": 0.0, "test": 0.2}}
     spec["split"] = newest if fold == "time" else official
     metrics = ["rmse", "mae", {"interval_coverage": 0.9}]
-    metrics += ["log_loss", "accuracy", "calibration_error"] if what == "probit" else []
+    metrics += ["log_loss", "accuracy", "calibration_error"] if is_probit(what) else []
     return spec | {"seed": seed, "metrics": metrics}
 
 
@@ -75,7 +95,9 @@ def of_sets(rows: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sps
     return (sps.diags(counts**-0.5) @ matrix).tocsr()
 
 
-def entity_blocks(train: pd.DataFrame) -> dict[str, tuple[pd.Index, list[sps.csr_matrix]]]:
+def entity_blocks(
+    train: pd.DataFrame, *, with_bags: bool
+) -> dict[str, tuple[pd.Index, list[sps.csr_matrix]]]:
     """Each entity's ids, and the columns of `gibbs-all.yaml` for them."""
     users = read_source("builtin:movielens-100k/users").frame
     items = read_source("builtin:movielens-100k/items").frame
@@ -88,14 +110,15 @@ def entity_blocks(train: pd.DataFrame) -> dict[str, tuple[pd.Index, list[sps.csr
     of_users = [
         one_hot(np.arange(len(users)), len(users)),
         *(of_texts(column) for column in (users["gender"], users["occupation"], band)),
-        of_sets(user, item, size),
     ]
     of_items = [
         one_hot(np.arange(len(items)), len(items)),
         of_texts(items["year"].astype("string").fillna("")),
         of_sets(*np.nonzero(genres), genres.shape),
-        of_sets(item, user, size[::-1]),
     ]
+    if with_bags:
+        of_users.append(of_sets(user, item, size))
+        of_items.append(of_sets(item, user, size[::-1]))
     return {"user_id": (user_ids, of_users), "item_id": (item_ids, of_items)}
 
 
@@ -104,13 +127,16 @@ def of_myfm(train: pd.DataFrame, test: pd.DataFrame, what: str, sweeps: int, see
     started = time.process_time()
     given: list[dict[str, Any]] = [{}, {}]
     groups = []
-    if what == "all":
-        edges = np.unique(np.quantile(train["timestamp"], np.linspace(0, 1, 201)[1:-1]))
-        days = [np.searchsorted(edges, f["timestamp"]) for f in (train, test)]
-        for own, day in zip(given, days, strict=True):
-            own["X"], own["X_rel"] = one_hot(day, len(edges) + 1), []
-        groups.append(len(edges) + 1)
-        for column, (ids, parts) in entity_blocks(train).items():
+    if what not in ("ids", "probit"):
+        for own, frame in zip(given, (train, test), strict=True):
+            own["X"], own["X_rel"] = sps.csr_matrix((len(frame), 0)), []
+        if what.startswith("all"):
+            edges = np.unique(np.quantile(train["timestamp"], np.linspace(0, 1, 201)[1:-1]))
+            for own, frame in zip(given, (train, test), strict=True):
+                own["X"] = one_hot(np.searchsorted(edges, frame["timestamp"]), len(edges) + 1)
+            groups.append(len(edges) + 1)
+        blocks = entity_blocks(train, with_bags=what != "side")
+        for column, (ids, parts) in blocks.items():
             groups += [part.shape[1] for part in parts]
             block = sps.hstack(parts, format="csr")
             for own, frame in zip(given, (train, test), strict=True):
@@ -123,14 +149,14 @@ def of_myfm(train: pd.DataFrame, test: pd.DataFrame, what: str, sweeps: int, see
         groups = [part[0].shape[1] for part in parts]
         for number, own in enumerate(given):
             own["X"] = sps.hstack([part[number] for part in parts], format="csr")
-    kind = myfm.MyFMOrderedProbit if what == "probit" else myfm.MyFMGibbsRegressor
+    kind = myfm.MyFMOrderedProbit if is_probit(what) else myfm.MyFMGibbsRegressor
     machine = kind(rank=10, random_seed=seed)
     target = train["rating"].to_numpy()
-    target = target - 1 if what == "probit" else target.astype(float)
+    target = target - 1 if is_probit(what) else target.astype(float)
     machine.fit(
         y=target, n_iter=sweeps, n_kept_samples=sweeps - BURN_IN, group_shapes=groups, **given[0]
     )
-    if what == "probit":
+    if is_probit(what):
         shares = machine.predict_proba(**given[1])
         return Found(shares @ LEVELS, shares, time.process_time() - started)
     value = np.clip(machine.predict(**given[1]), 1, 5)
@@ -143,8 +169,8 @@ def log_loss(shares: np.ndarray, truth: np.ndarray) -> float:
     return float(-np.log(np.maximum(own, 1e-15)).mean())
 
 
-def compared(what: str, fold: str, sweeps: int, seed: int) -> str:
-    """One line on one fold and seed."""
+def compared(what: str, fold: str, sweeps: int, seed: int) -> dict[str, Any]:
+    """Both fits' predictions of test rows, and figures of theirs."""
     events = read_source(DATA).frame
     run = tabcf.fit(spec_for(what, fold, sweeps, seed))
     own = run.trained.events.source.frame[["user_id", "item_id"]]
@@ -153,37 +179,108 @@ def compared(what: str, fold: str, sweeps: int, seed: int) -> str:
     ours = run.predict(test)["prediction"].to_numpy()
     theirs = of_myfm(train, test, what, sweeps, seed)
     truth = test["rating"].to_numpy()
-    off = pd.DataFrame({"ours": ours - truth, "theirs": theirs.value - truth})
-    by_user = off.pow(2).groupby(test["user_id"]).mean()
-    low, high = bootstrap_interval((by_user["ours"] - by_user["theirs"]).to_numpy())
-    rmse, mae = off.pow(2).mean() ** 0.5, off.abs().mean()
-    tested = run.report.test
-    line = (
-        f"{what} {fold} seed {seed}: RMSE tabcf {rmse['ours']:.4f}, myFM {rmse['theirs']:.4f}; "
-        f"MAE {mae['ours']:.4f}, {mae['theirs']:.4f}; CPU-s {run.report.cpu_seconds:.1f}, "
-        f"{theirs.seconds:.1f}; 90 % covers {tested['interval_coverage']:.3f}; squared error a "
-        f"user, difference [{low:+.4f}, {high:+.4f}]"
-    )
+    figures = dict(run.report.test) | {"seconds": run.report.cpu_seconds}
+    figures["their_seconds"] = theirs.seconds
     if theirs.probabilities is not None:
-        line += (
-            f"; log loss {tested['log_loss']:.4f}, {log_loss(theirs.probabilities, truth):.4f}; "
-            f"accuracy {tested['accuracy']:.3f}, calibration error "
-            f"{tested['calibration_error']:.4f}"
-        )
-    return line
+        figures["their_log_loss"] = log_loss(theirs.probabilities, truth)
+    return {
+        "user": test["user_id"].to_numpy(),
+        "truth": truth,
+        "ours": ours,
+        "theirs": theirs.value,
+        **{f"figure_{name}": value for name, value in figures.items()},
+    }
+
+
+class Fits(NamedTuple):
+    """All seeds on one fold.
+
+    Shape:
+        user, truth: `(N,)`.
+        ours, theirs: `(seeds, N)`.
+        figures: means over seeds.
+    """
+
+    user: np.ndarray
+    truth: np.ndarray
+    ours: np.ndarray
+    theirs: np.ndarray
+    figures: dict[str, float]
+
+
+def fitted(what: str, fold: str, sweeps: int, seeds: list[int], cache: Path) -> Fits:
+    """What all seeds found, from the cache where it is there."""
+    found = []
+    for seed in seeds:
+        path = cache / f"{what}-{fold}-{sweeps}-{seed}.npz"
+        if not path.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(path, **compared(what, fold, sweeps, seed))
+        with np.load(path) as kept:
+            found.append(dict(kept))
+    names = [name for name in found[0] if name.startswith("figure_")]
+    figures = {
+        name.removeprefix("figure_"): float(np.mean([own[name] for own in found])) for name in names
+    }
+    ours, theirs = (np.stack([own[side] for own in found]) for side in ("ours", "theirs"))
+    return Fits(found[0]["user"], found[0]["truth"], ours, theirs, figures)
+
+
+def difference(user: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> str:
+    """The interval of a user's mean difference of squared errors `(N,)`."""
+    by_user = pd.Series(ours - theirs).groupby(user).mean().to_numpy()
+    low, high = bootstrap_interval(by_user)
+    return f"{by_user.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def roots(squares: np.ndarray) -> str:
+    """The RMSE of each seed, and their mean, from squared errors `(seeds, N)`."""
+    each = np.sqrt(squares.mean(1))
+    return f"{each.mean():.4f} ({', '.join(f'{own:.4f}' for own in each)})"
+
+
+def told(name: str, found: Fits) -> Iterator[str]:
+    """Lines on one fold, or on several together."""
+    ours, theirs = (np.square(own - found.truth) for own in (found.ours, found.theirs))
+    mae = [np.abs(own - found.truth).mean() for own in (found.ours, found.theirs)]
+    yield f"{name}: RMSE tabcf {roots(ours)}, myFM {roots(theirs)}"
+    yield f"  MAE {mae[0]:.4f}, {mae[1]:.4f}"
+    between = difference(found.user, ours.mean(0), theirs.mean(0))
+    yield f"  squared error a user, difference {between}"
+    together = np.square(found.ours.mean(0) - found.truth)
+    best = theirs[theirs.mean(1).argmin()]
+    yield (
+        f"  mean of our seeds {together.mean() ** 0.5:.4f}, best of myFM's "
+        f"{best.mean() ** 0.5:.4f}; difference {difference(found.user, together, best)}"
+    )
+    both = np.square(found.theirs.mean(0) - found.truth)
+    yield (
+        f"  mean of myFM's seeds {both.mean() ** 0.5:.4f}; difference "
+        f"{difference(found.user, together, both)}"
+    )
+    if found.figures:
+        figures = {name: round(value, 4) for name, value in found.figures.items()}
+        yield f"  {figures}"
 
 
 def main() -> None:
-    """Print one line a fold and seed."""
+    """Print some lines a fold, and some on all official folds together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["ids", "all", "probit"])
+    parser.add_argument("what", choices=WHAT)
     parser.add_argument("--folds", nargs="+", default=["u1"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--sweeps", type=int, default=512)
+    parser.add_argument("--cache", type=Path, default=Path("runs/vs-myfm"))
     arguments = parser.parse_args()
+    what, official = arguments.what, []
     for fold in arguments.folds:
-        for seed in arguments.seeds:
-            print(compared(arguments.what, fold, arguments.sweeps, seed), flush=True)
+        found = fitted(what, fold, arguments.sweeps, arguments.seeds, arguments.cache)
+        print("\n".join(told(f"{what} {fold}", found)), flush=True)
+        official += [found] if fold != "time" else []
+    if len(official) > 1:
+        user, truth = (np.concatenate([own[k] for own in official]) for k in (0, 1))
+        ours, theirs = (np.concatenate([own[k] for own in official], 1) for k in (2, 3))
+        print("\n".join(told(f"{what} official folds", Fits(user, truth, ours, theirs, {}))))
 
 
 if __name__ == "__main__":
