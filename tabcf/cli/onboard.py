@@ -43,6 +43,13 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str) -> list
     "--attributes", multiple=True, metavar="COLUMN=VALUE", help="What is known of the user."
 )
 @click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="ITEM=ANSWER",
+    help="What the user says before any question, by the item's id or label; several allowed.",
+)
+@click.option(
     "--resume",
     type=click.Path(path_type=Path),
     help="Keep every answer in this file, and go on with those that are there.",
@@ -67,6 +74,7 @@ def command(
     questions: int,
     k: int,
     attributes: tuple[str, ...],
+    answers: tuple[str, ...],
     resume: Path | None,
     data: str | None,
     at: list[int],
@@ -81,8 +89,8 @@ def command(
     seen, half of whose rows are their answers and the other half what is predicted.
     """
     if data is not None:
-        if attributes or resume:
-            raise click.UsageError("--attributes and --resume do not go with --replay")
+        if attributes or answers or resume:
+            raise click.UsageError("--attributes, --answer and --resume do not go with --replay")
         _replay(load_run(run), data, selectors, at, halvings, seed, plot, style)
         return
     if plot is not None or style is not None:
@@ -92,6 +100,9 @@ def command(
     pairs = [pair.partition("=") for pair in attributes]
     if any(not sign for _, sign, _ in pairs):
         raise click.UsageError("--attributes: expected COLUMN=VALUE")
+    told = [pair.rpartition("=") for pair in answers]
+    if any(not sign for _, sign, _ in told):
+        raise click.UsageError("--answer: expected ITEM=ANSWER")
     loaded = load_run(run)
     interview = loaded.interview(
         selectors[0] if selectors else None,
@@ -101,9 +112,24 @@ def command(
     )
     if len(interview):
         click.echo(f"{len(interview)} questions are answered already")
+    _tell(interview, [(item, answer) for item, _, answer in told])
     _interview(interview, questions, k, resume)
     if loaded.advice is not None:
         click.echo(loaded.advice, err=True)
+
+
+def _tell(interview: Interview, told: list[tuple[str, str]]) -> None:
+    """Take answers that come before any question, and say about which items nothing is known."""
+    from tabcf.recommend.basis import TRAINED
+
+    keys = _keys(interview.scale)
+    for item, answer in told:
+        given = None if answer == _UNKNOWN else keys.get(answer, answer)
+        interview.answer(item, given, is_text=True)
+    ratings = interview.ratings
+    for number in (ratings["basis"] != TRAINED).to_numpy().nonzero()[0]:
+        row = ratings.iloc[number]
+        click.echo(f"{ratings.columns[0]} {row.iloc[0]}: {row['basis']}")
 
 
 def _interview(interview: Interview, questions: int, k: int, path: Path | None) -> None:

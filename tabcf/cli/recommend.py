@@ -55,14 +55,14 @@ def command(
     from it unless an option narrows them, and are nearly the exact ones.
 
     With --interactions lists are for the users of that file, whose attributes --users may give;
-    RUN's model alone makes them, without its first stage and re-rankers.
+    RUN's model makes them of all items, without its first stage, and re-rankers order them.
     """
     from tabcf.cli.show import show_frame
     from tabcf.data.sources import read_source
     from tabcf.recommend.recommender import recommend
 
     if interactions is not None:
-        beside = {"--user": users, "--retrieve": retrieve, "--rerank": rerank}
+        beside = {"--user": users, "--retrieve": retrieve, "--retrieved": retrieved}
         for option in (name for name, value in beside.items() if value):
             raise click.UsageError(f"{option} does not go with --interactions")
     elif bool(users) == bool(attributes):
@@ -74,6 +74,7 @@ def command(
         caps = [(name, int(n)) for name, _, n in (cap.partition("=") for cap in max_per)]
     except ValueError:
         raise click.UsageError("--max-per: expected COLUMN=N, such as genres=3") from None
+    rerankers = yaml_values("--rerank", rerank) if rerank else not no_rerank
     loaded = load_run(run)
     common: dict[str, Any] = {
         "k": k,
@@ -86,14 +87,15 @@ def command(
         "is_text": True,
     }
     if interactions is not None:
-        frame = loaded.fold_in(interactions, attributes=attributes).recommend(**common)
+        newcomers = loaded.fold_in(interactions, attributes=attributes)
+        frame = newcomers.recommend(rerank=rerankers, **common)
     else:
         frame = recommend(
             loaded.trained,
             read_source(attributes).frame if attributes else list(users),
             retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
             n_retrieved=retrieved,
-            rerank=loaded.reranking(yaml_values("--rerank", rerank) if rerank else not no_rerank),
+            rerank=loaded.reranking(rerankers),
             **common,
         )
     show_frame(frame, style)

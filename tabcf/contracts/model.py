@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ __all__ = [
     "ColumnVectors",
     "FactoredScorer",
     "HiddenRows",
+    "HiddenSlopes",
     "IgnoresUsers",
     "ItemScorer",
     "KnowsBiases",
@@ -87,6 +88,19 @@ class HiddenRows(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
     def from_hidden(self, hidden: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HiddenSlopes(HiddenRows, Protocol):
+    """It also knows by hand how its outputs change with the hidden layer's values.
+
+    Shape:
+        hidden_slopes: a function from `(B, H)`, which it leaves alone, to outputs `(B, K)` and
+            their derivatives `(B, K, H)`, by the weights of when it was asked for; in evaluation
+            mode. None where the model has layers that it does not know by hand.
+    """
+
+    def hidden_slopes(self) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None: ...
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tabcf.data.sources import Source
-from tabcf.data.values import category_values, id_values
+from tabcf.data.values import CategoryValues, category_values, id_values
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
@@ -114,15 +114,26 @@ class Entity:
         Raises:
             DataError: It is neither an id nor a known label, or several rows have that label.
         """
-        series = pd.Series([value], name=self.plan.id)
-        source = Source(series.to_frame(), self.plan.name, is_text=is_text)
         is_text_for_number = self.ids.kind != "str" and isinstance(value, str) and not is_text
         labelled = isinstance(value, str) and str(value).casefold() in self._rows_by_label
         if not is_text_for_number and not labelled:
-            found = category_values(series, source, kind=self.ids.kind)
+            found = self._read(value, is_text=is_text)
             if not found.is_missing[0]:
                 return int(self.ids.encode(found)[0])
         return self.row_named(value, is_text=is_text)
+
+    def id_of(self, value: Any, *, is_text: bool = False) -> Any:
+        """An id, known or not, as this entity's own are: a whole number or a text.
+
+        Raises:
+            DataError: It is of the other type.
+        """
+        return self._read(value, is_text=is_text).values.tolist()[0]
+
+    def _read(self, value: Any, *, is_text: bool) -> CategoryValues:
+        series = pd.Series([value], name=self.plan.id)
+        source = Source(series.to_frame(), self.plan.name, is_text=is_text)
+        return category_values(series, source, kind=self.ids.kind)
 
     @cached_property
     def _rows_by_label(self) -> dict[str, list[int]]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.errors import DataError
 from tabcf.nn.embedding import init_rows, resolve_widths
 from tabcf.nn.rows import RowTable, empty_rows, lookup
 from tabcf.nn.sides import Sides
+from tabcf.nn.slopes import LayerSlopes, hidden_slopes
 from tabcf.nn.tabular import in_range
 
 __all__ = ["CollabNN"]
@@ -91,6 +93,25 @@ class CollabNN(nn.Module):
         """Which rows of which parameters belong to the user (0) or the item (1) column."""
         table = (self.users, self.items)[column]
         return [(table, slice(0, len(table)))]
+
+    def hidden_terms(
+        self, column: int, x_cat: Tensor, x_cont: Tensor, x_sets: Sequence[Bag]
+    ) -> tuple[Tensor, Tensor]:
+        """`(w, H)` what the first layer does to one side's vector, `(B, H)` the other side."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        parts = first.weight.split([self.users.shape[1], self.items.shape[1]], 1)
+        table = (self.items, self.users)[column]
+        rest = F.linear(lookup(x_cat[:, 1 - column], table), parts[1 - column], first.bias)
+        return parts[column].T, rest
+
+    def from_hidden(self, hidden: Tensor) -> Tensor:
+        """Outputs from what the first layer gives."""
+        return in_range(self.layers[1:](hidden), self.y_range)
+
+    def hidden_slopes(self) -> LayerSlopes | None:
+        """How outputs change with what the first layer gives, by the weights of now."""
+        return hidden_slopes(self.layers, self.y_range)
 
     def column_vectors(self, column: int) -> Tensor:
         """`(n, d)`: the users' (0) or the items' (1) vectors."""

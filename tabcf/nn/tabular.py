@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tabcf.contracts.inputs import Bag
 from tabcf.errors import DataError
 from tabcf.nn.embedding import ColumnEmbeddings, SetEmbeddings
+from tabcf.nn.slopes import LayerSlopes, hidden_slopes
 
 __all__ = ["BatchNorm", "TabularModel", "in_range"]
 
@@ -171,6 +172,13 @@ class TabularModel(nn.Module):
     def from_hidden(self, hidden: Tensor) -> Tensor:
         """Outputs from what the first layer gives; the first activation overwrites it."""
         return in_range(self.mlp[1:](hidden), self.y_range)
+
+    def hidden_slopes(self) -> LayerSlopes | None:
+        """How outputs change with what the first layer gives; None if a subclass's layers differ.
+
+        It knows the weights of now.
+        """
+        return hidden_slopes(self.mlp, self.y_range)
 
     def set_rows(self, column: int) -> list[tuple[nn.Parameter, slice]]:
         """Which rows of which parameters belong to a set column."""

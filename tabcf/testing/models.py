@@ -20,6 +20,7 @@ from tabcf.contracts.model import (
     ColumnRows,
     ColumnVectors,
     HiddenRows,
+    HiddenSlopes,
     ItemScorer,
     LinearRows,
 )
@@ -202,10 +203,30 @@ class ModelContract:
                         parameter[rows][inputs.x_cat[:, position]].flatten(1)
                         for parameter, rows in model.column_rows(position)
                     ]
-                    found = model.from_hidden(rest + torch.cat(parts, 1) @ weight)
+                    hidden = rest + torch.cat(parts, 1) @ weight
+                    found = model.from_hidden(hidden.clone())
                 assert torch.allclose(found, raw, atol=1e-5), (
                     f"{self.definition.name}: {column.name}: off by {(found - raw).abs().max():g}"
                 )
+                self._check_slopes(model, hidden)
+
+    def _check_slopes(self, model: nn.Module, hidden: Tensor) -> None:
+        """Slopes that a model knows by hand are those of autograd."""
+        if not isinstance(model, HiddenSlopes):
+            return
+        by_hand = model.hidden_slopes()
+        if by_hand is None:
+            return
+        found, slopes = by_hand(hidden)
+        hidden = hidden.clone().requires_grad_(True)
+        raw = model.from_hidden(hidden.clone())
+        assert torch.allclose(found, raw, atol=1e-5), f"{self.definition.name}: hidden_slopes"
+        for k in range(raw.shape[1]):
+            (expected,) = torch.autograd.grad(raw[:, k].sum(), hidden, retain_graph=True)
+            assert torch.allclose(slopes[:, k], expected, atol=1e-5), (
+                f"{self.definition.name}: hidden_slopes: derivatives of output {k} are off by "
+                f"{(slopes[:, k] - expected).abs().max():g}"
+            )
 
     def test_it_learns_which_items_are_liked(self) -> None:
         """By a short fit in which everybody likes half of the items; then it is saved."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import tabcf
+from tabcf.recommend.onboarding.interview import Interview
 from tabcf.testing import tiny_ratings
 from tests.unit.cli.test_cli import call
 
@@ -73,6 +76,20 @@ def _basis(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(frame["basis"]))
 
 
+def _told(run: tabcf.Run, *items: int) -> Interview:
+    """An interview whose user named items, liked, before the first question."""
+    interview = run.interview("popularity")
+    for item in items:
+        interview.answer(item, 5)
+    return interview
+
+
+def _resumed(run: tabcf.Run) -> Interview:
+    with TemporaryDirectory() as folder:
+        path = _told(run, ITEM).save(Path(folder) / "saved.json")
+        return run.interview(resume=path)
+
+
 METHODS: dict[str, tuple[Callable[[tabcf.Run], Any], list[str]]] = {
     "predict": (
         lambda run: run.predict(_rows()),
@@ -101,6 +118,20 @@ METHODS: dict[str, tuple[Callable[[tabcf.Run], Any], list[str]]] = {
         lambda run: run.fold_in(_rows()[2:], entity="item").recommend(USER, k=30, only_new=True),
         [AVERAGE],
     ),
+    "fold_in re-ranked": (
+        lambda run: run.fold_in(_rows()[2:]).recommend(k=3, rerank={"mmr": {}}),
+        ["1 event"],
+    ),
+    "where, a first stage and an index": (
+        lambda run: run.recommend(USER, k=3, where="item_id < 9", retrieve=run, index=False),
+        [AVERAGE],
+    ),
+    "interview": (lambda run: _told(run, ITEM).recommend(3), ["1 event"]),
+    "interview's answers": (
+        lambda run: _told(run, 1, ITEM).ratings,
+        ["trained", "cold item: average"],
+    ),
+    "resumed interview": (lambda run: _resumed(run).ratings, ["cold item: average"]),
     "fold_in nothing": (
         lambda run: run.fold_in(attributes=pd.DataFrame({"user_id": [USER]})).recommend(k=3),
         [AVERAGE],
@@ -160,6 +191,63 @@ def test_measures_count_the_cold(run: tabcf.Run) -> None:
     assert replay.summary()["n_users"].tolist() == [1]
 
 
+@pytest.mark.parametrize("selector", ["rehearsed", "tree", "d_optimal", "entropy0", "popularity"])
+def test_an_answer_about_an_unknown_item_is_taken(run: tabcf.Run, selector: str) -> None:
+    """Selectors go on as if it had not come; the list may change, and undo takes it back."""
+    interview = run.interview(selector)
+    asked, before = interview.ask(3), interview.recommend(5)
+    assert interview.answer(ITEM, 1) == "cold item: average"
+    assert interview.ask(3).equals(asked)
+    assert interview.ratings["item_id"].tolist() == [ITEM]
+    assert _basis(interview.recommend(5)) == ["1 event"]
+    with pytest.raises(tabcf.TabcfError, match="item_id 888 is answered already"):
+        interview.answer(ITEM, 5)
+    assert interview.undo() == ITEM
+    pd.testing.assert_frame_equal(interview.recommend(5), before)
+    assert interview.answer(1, 5) == "trained"
+
+
+def test_attributes_speak_for_an_item_without_events(described: tabcf.Run) -> None:
+    interview = described.interview("popularity")
+    assert interview.answer("film 888", 5) == "cold item: attributes"
+    assert interview.answer(777, 5) == "cold item: average"
+    ratings = interview.ratings
+    assert ratings["item_id"].tolist() == [ITEM, 777]
+    assert ratings["title"].fillna("").tolist() == ["film 888", ""]
+    with pytest.raises(tabcf.TabcfError, match="'film 99' is unknown; did you mean item_id"):
+        interview.answer("film 99", 5)
+
+
+@pytest.mark.parametrize("model", ["ease", "popular"])
+def test_a_model_without_rows_takes_one_too(model: str) -> None:
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {"positive": "rating >= 5"}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "model": model,
+    }
+    run = tabcf.fit(spec, tiny_ratings())
+    interview = run.interview("popularity")
+    assert interview.answer(ITEM, "like") == "cold item: average"
+    assert len(interview.recommend(3)) == 3
+    frame = run.fold_in(_rows()[2:].assign(rating=5)).recommend(k=3)
+    assert len(frame) == 3
+
+
+def test_growing_says_who_was_unknown_and_knows_them_afterwards(
+    folder: Path, tmp_path: Path
+) -> None:
+    grown = tabcf.load(shutil.copytree(folder / "run", tmp_path / "run"))
+    growth = grown.extend(_rows())
+    assert growth.drift is not None
+    assert growth.drift.unknown["user"] > 0
+    assert growth.rested == {"user": "events", "item": "events"}
+    assert _basis(grown.predict(_rows())) == ["trained"]
+    newer = pd.DataFrame({"user_id": [777], "item_id": [776], "rating": [5], "timestamp": [4]})
+    assert grown.update(newer).added == {"user": 1, "item": 1}
+    assert _basis(grown.predict(newer)) == ["trained"]
+
+
 def test_attributes_stand_in_for_events(described: tabcf.Run) -> None:
     rows = pd.DataFrame({"user_id": [1, 1, USER], "item_id": [ITEM, 777, ITEM]})
     assert described.predict(rows)["basis"].tolist() == [
@@ -188,6 +276,22 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "evaluate": (["evaluate", "RUN", "ROWS"], "cold both"),
     "evaluate --groups": (["evaluate", "RUN", "ROWS", "--groups"], "cold both"),
     "audit": (["audit", "RUN", "--data", "ROWS"], "have nothing to find"),
+    "recommend --deny": (
+        ["recommend", "RUN", "--user", str(USER), "--deny", str(ITEM), "--retrieve", "RUN"],
+        AVERAGE,
+    ),
+    "recommend --interactions": (
+        ["recommend", "RUN", "--interactions", "ROWS", "--rerank", "mmr", "--csv"],
+        "2 events",
+    ),
+    "predict --interactions": (
+        ["predict", "RUN", "ROWS", "--interactions", "ROWS", "--csv"],
+        "2 events; cold item: average",
+    ),
+    "onboard": (
+        ["onboard", "RUN", "--answer", f"{ITEM}=5", "--questions", "1"],
+        f"item_id {ITEM}: cold item: average",
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class FoldIn:
         found = Calibration(trained, entity, self._likelihood)
         self.strength, self.noise = found.of(self._shape, values)
 
-    @property
+    @cached_property
     def prior(self) -> Prior:
         """What a row is like before anything is known."""
         return Prior(self._shape.mean, self._shape.precision * self.strength)
@@ -88,7 +89,7 @@ class FoldIn:
                 yield own, self._likelihood(table, own + 1, events, places, self.noise)
 
         def spread() -> Tensor:
-            found: Tensor = torch.linalg.inv(prior.precision).repeat(n, 1, 1)
+            found: Tensor = prior.covariance.repeat(n, 1, 1)
             for own, likelihood in likelihoods():
                 found[own] = covariance(likelihood, prior, mean[own])
             return found

@@ -14,7 +14,7 @@ from tabcf.losses.blend import Sum
 from tabcf.losses.loss import Loss
 from tabcf.losses.regression import MSE, NumberLoss
 from tabcf.recommend.fold_in.rows import Responses
-from tabcf.recommend.fold_in.solver import Curvature
+from tabcf.recommend.fold_in.solver import Halves
 
 __all__ = ["Pointwise", "is_scaled", "padded_places"]
 
@@ -88,41 +88,53 @@ class Pointwise:
         raw = self._responses.outputs(values[self._owner])
         _, slope, _ = self._by_output(raw)
         errors = raw - self._target.view_as(raw)
-        return max(float((slope * errors).mean()), 1e-12)
+        return max(self._noise * float((slope * errors).mean()), 1e-12)
 
-    def curvature(self, values: Tensor) -> Curvature:
+    def curvature(self, values: Tensor) -> Halves:
+        width = values.shape[1]
         if not len(self._owner):
-            return Curvature(
-                values.new_zeros(self._n),
-                torch.zeros_like(values),
-                values.new_zeros(self._n, values.shape[1], values.shape[1]),
-            )
-        raw, jacobian = self._responses.jacobian(values[self._owner])
-        loss, gradient, hessian = self._by_output(raw)
-        slopes = (gradient.unsqueeze(1) @ jacobian).squeeze(1)
+            zeros = torch.zeros_like(values)
+            return Halves(zeros[:, 0], zeros, values.new_zeros(self._n, 0, width))
+        is_one = self._n == 1
+        at = values.expand(len(self._owner), -1) if is_one else values[self._owner]
+        raw, jacobian = self._responses.jacobian(at)
         # hessian = root rootᵀ, so that JᵀHJ = (rootᵀJ)ᵀ(rootᵀJ).
-        halves = (_root(hessian).mT @ jacobian).flatten(1)
-        padded = torch.cat([halves, halves.new_zeros(1, halves.shape[1])])[self._place]
-        padded = padded.view(self._n, -1, values.shape[1])
-        zeros = values.new_zeros(self._n)
-        return Curvature(
-            zeros.index_add(0, self._owner, loss) / self._noise,
-            torch.zeros_like(values).index_add(0, self._owner, slopes) / self._noise,
-            (padded.transpose(1, 2) @ padded) / self._noise,
+        loss, gradient, root = self._by_output(raw)
+        if raw.shape[1] == 1:
+            slopes, halves = gradient * jacobian[:, 0], root[:, 0] * jacobian[:, 0]
+        else:
+            slopes = (gradient.unsqueeze(1) @ jacobian).squeeze(1)
+            halves = (root.mT @ jacobian).flatten(1)
+        if is_one:
+            return Halves(
+                loss.sum(0, keepdim=True), slopes.sum(0, keepdim=True), halves.view(1, -1, width)
+            )
+        zeros = torch.zeros_like(values)
+        halves = torch.cat([halves, halves.new_zeros(1, halves.shape[1])])[self._place]
+        return Halves(
+            zeros[:, 0].index_add(0, self._owner, loss),
+            zeros.index_add(0, self._owner, slopes),
+            halves.view(self._n, -1, width),
         )
 
     def _by_output(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses `(M,)`, their slopes `(M, K)` and curvatures `(M, K, K)` by the outputs."""
+        """Losses `(M,)`, slopes `(M, K)` by the outputs, roots `(M, K, K)` of the curvatures.
+
+        All are over the noise; one root stands for all where they are alike.
+        """
         if type(self._loss) is not MSE or raw.shape[1] > 1:
-            return self._by_autograd(raw)
-        weight = self._weights(raw)
+            loss, slope, hessian = self._by_autograd(raw)
+            return loss / self._noise, slope / self._noise, _root(hessian / self._noise)
         error = raw - self._target.view_as(raw)
-        slope = 2 * weight[:, None] * error
-        return (error * slope / 2).squeeze(1), slope, (2 * weight)[:, None, None]
+        twice = error.new_full((1, 1), 2 / self._noise)
+        if self._weight is not None:
+            twice = twice * self._weight[:, None]
+        slope = twice * error
+        return (0.5 * error * slope).squeeze(1), slope, twice.sqrt().unsqueeze(2)
 
     @torch.enable_grad()
     def _by_autograd(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of any loss.
+        """Losses `(M,)`, slopes `(M, K)` and curvatures `(M, K, K)` of any loss.
 
         The loss gives a weighted mean L; the derivative of `L Σ w` by a weight w is that event's
         own loss.

@@ -6,7 +6,7 @@ Dimension letters: M events, K outputs of the model, P numbers of a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
@@ -15,13 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from tabcf.contracts.inputs import Inputs
-from tabcf.contracts.model import ColumnRows, HiddenRows, LinearRows
+from tabcf.contracts.model import ColumnRows, HiddenRows, HiddenSlopes, LinearRows
 from tabcf.data.batches import select, to_device
 from tabcf.errors import RunError
 from tabcf.recommend.fold_in.slots import Slots
 from tabcf.recommend.trained import Trained, column_of
 
 __all__ = ["Responses", "Rows"]
+
+
+# Outputs `(M, K)` and their derivatives `(M, K, H)` from a hidden layer's values `(M, H)`.
+_Slopes = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Responses(Protocol):
@@ -93,7 +97,8 @@ class Rows:
         if isinstance(self.trained.model, LinearRows):
             return _Linear.at(self.trained.model, self.column, to_device(inputs, self.device))
         if isinstance(self.trained.model, HiddenRows):
-            return _ByHidden.at(self.trained.model, self.column, to_device(inputs, self.device))
+            inputs = to_device(inputs, self.device)
+            return _ByHidden.at(self.trained.model, self.column, inputs, self._hidden_slopes)
         return _InSlots(self.slots, inputs)
 
     @contextmanager
@@ -104,6 +109,12 @@ class Rows:
             slots = Slots(self.trained, self.entity, len(values))
         with slots.holding(values) as index:
             yield slots.model, index
+
+    @cached_property
+    def _hidden_slopes(self) -> _Slopes | None:
+        """By a model that knows by hand how its outputs change with its first layer."""
+        model = self.trained.model
+        return model.hidden_slopes() if isinstance(model, HiddenSlopes) else None
 
     @cached_property
     def slots(self) -> Slots:
@@ -145,38 +156,48 @@ class _Linear:
 class _ByHidden:
     """By a model that is run from its first layer on: `from_hidden(rest + row @ weight)`."""
 
-    def __init__(self, model: HiddenRows, weight: Tensor, rest: Tensor) -> None:
+    def __init__(
+        self, model: HiddenRows, weight: Tensor, rest: Tensor, slopes: _Slopes | None
+    ) -> None:
         self._model = model
         self._weight, self._rest = weight, rest
+        self._slopes = slopes or self._by_autograd
 
     @classmethod
     @torch.no_grad()
-    def at(cls, model: HiddenRows, column: int, inputs: Inputs) -> _ByHidden:
+    def at(
+        cls, model: HiddenRows, column: int, inputs: Inputs, slopes: _Slopes | None
+    ) -> _ByHidden:
         weight, rest = model.hidden_terms(column, inputs.x_cat, inputs.x_cont, inputs.x_sets)
-        return cls(model, weight.detach(), rest)  # a view of a parameter keeps its gradient
+        # A view of a parameter keeps its gradient.
+        return cls(model, weight.detach(), rest, slopes)
 
     def of(self, events: Tensor) -> _ByHidden:
-        return _ByHidden(self._model, self._weight, self._rest[events.to(self._rest.device)])
+        rest = self._rest[events.to(self._rest.device)]
+        return _ByHidden(self._model, self._weight, rest, self._slopes)
 
     @torch.no_grad()
     def outputs(self, values: Tensor) -> Tensor:
         return self._model.from_hidden(self._hidden(values)).cpu().double()
 
     def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            hidden = self._hidden(values).requires_grad_(True)
-            raw = self._model.from_hidden(hidden.clone())
-            n_outputs = raw.shape[1]
-            by_hidden = [
-                torch.autograd.grad(raw[:, k].sum(), hidden, retain_graph=k + 1 < n_outputs)[0]
-                for k in range(n_outputs)
-            ]
-        jacobian = torch.stack(by_hidden, 1) @ self._weight.T
-        return raw.detach().cpu().double(), jacobian.cpu().double()
+        raw, by_hidden = self._slopes(self._hidden(values))
+        return raw.cpu().double(), (by_hidden @ self._weight.T).cpu().double()
+
+    @torch.enable_grad()
+    def _by_autograd(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        hidden.requires_grad_(True)
+        raw = self._model.from_hidden(hidden.clone())
+        n_outputs = raw.shape[1]
+        by_hidden = [
+            torch.autograd.grad(raw[:, k].sum(), hidden, retain_graph=k + 1 < n_outputs)[0]
+            for k in range(n_outputs)
+        ]
+        return raw.detach(), torch.stack(by_hidden, 1)
 
     @torch.no_grad()
     def _hidden(self, values: Tensor) -> Tensor:
-        return self._rest + values.to(self._rest) @ self._weight
+        return torch.addmm(self._rest, values.to(self._rest), self._weight)
 
 
 class _InSlots:

@@ -1,28 +1,42 @@
 """The most probable rows and their spread: steps of Gauss-Newton or L-BFGS, many rows at once.
 
-Dimension letters: n rows that are sought, P numbers of a row.
+Dimension letters: n rows that are sought, P numbers of a row, L halves of the curvature of the row
+that has most: outputs of its events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-__all__ = ["Curvature", "Likelihood", "Posterior", "Prior", "Sloped", "covariance", "solve"]
+__all__ = [
+    "Curvature",
+    "Halves",
+    "Likelihood",
+    "Posterior",
+    "Prior",
+    "Sloped",
+    "covariance",
+    "solve",
+]
 
 # Steps at most; a model that is linear in its rows needs one, most others two or three, absolute
 # errors many. Those that learn the curvature on the way need some five.
 _STEPS, _SLOPE_STEPS = 20, 40
 # A step that promises to lower a row's objective, a log-probability, by no more than this is taken
-# without a look at where it leads, and is the last: it is a fifth of a standard deviation at most.
-_SURE = 0.02
+# without a look at where it leads, and is the last: a quarter of a standard deviation at most.
+_SURE = 0.03
+# A step that led upwards is shortened to the lowest point of a parabola, but to no less than this.
+_SHORTEST = 0.1
 
 
-class Prior(NamedTuple):
+@dataclass(frozen=True)
+class Prior:
     """What rows are like before anything is known: N(mean, precision⁻¹).
 
     Shape:
@@ -31,6 +45,12 @@ class Prior(NamedTuple):
 
     mean: Tensor
     precision: Tensor
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """`(P, P)` float64."""
+        found: Tensor = torch.linalg.inv(self.precision)
+        return found
 
 
 class Curvature(NamedTuple):
@@ -45,13 +65,30 @@ class Curvature(NamedTuple):
     hessian: Tensor
 
 
+class Halves(NamedTuple):
+    """The same of few events for the numbers of a row: the curvature is `halfᵀ half`.
+
+    Shape:
+        value: `(n,)`. gradient: `(n, P)`. half: `(n, L, P)`, rows of zeros behind a row's own.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    half: Tensor
+
+    @property
+    def hessian(self) -> Tensor:
+        """`(n, P, P)`."""
+        return self.half.mT @ self.half
+
+
 class Likelihood(Protocol):
     """What the events say of rows: minus the log of how likely they are."""
 
     def of(self, rows: Tensor) -> Likelihood:
         """That of some of the rows, by their places `(m,)`."""
 
-    def curvature(self, values: Tensor) -> Curvature:
+    def curvature(self, values: Tensor) -> Curvature | Halves:
         """At some rows `(n, P)`, by the Gauss-Newton approximation."""
 
     def judged(self, values: Tensor, given: Any) -> float:
@@ -112,35 +149,50 @@ def covariance(likelihood: Likelihood, prior: Prior, values: Tensor) -> Tensor:
 
 
 def _by_curvatures(likelihood: Likelihood, prior: Prior, start: Tensor) -> Tensor:
-    """Damped Gauss-Newton steps; rows that are found are left out of those that follow."""
-    found, rows = start.clone(), torch.arange(len(start))
-    best, kept = start, likelihood.curvature(start)
-    lowest, scale = _height(kept.value, prior, best), start.new_ones(len(start))
+    """Damped Gauss-Newton steps; rows that are found are left out of those that follow.
+
+    Where a step leads upwards, as it may across the kink of an activation, the next one goes to the
+    lowest point of the parabola through both heights and the slope at its beginning.
+    """
+    found, rows, best = start.clone(), torch.arange(len(start)), start
+    there = likelihood.curvature(best)
+    lowest, slope = _with_prior(there, prior, best)
+    step, gain = _step(there, slope, prior)
+    scale, promised = torch.ones_like(gain), gain
     for _ in range(_STEPS):
-        step, gain = _step(kept, prior, best)
-        step, gain = scale[:, None] * step, scale * gain
-        is_last = gain <= _SURE
-        values = best + step
-        found[rows] = torch.where(is_last[:, None], values, best)
-        if is_last.all():
-            break
-        if is_last.any():
+        values = best + scale[:, None] * step
+        is_last = promised <= _SURE
+        n_last = int(is_last.sum())
+        if n_last:
+            found[rows[is_last]] = values[is_last]
+            if n_last == len(rows):
+                return found
             still = torch.nonzero(~is_last).squeeze(1)
             likelihood, rows = likelihood.of(still), rows[still]
-            best, values, lowest, scale = (x[still] for x in (best, values, lowest, scale))
-            kept = Curvature(*(x[still] for x in kept))
+            best, values, lowest = best[still], values[still], lowest[still]
+            step, gain, scale = step[still], gain[still], scale[still]
         there = likelihood.curvature(values)
-        height = _height(there.value, prior, values)
-        is_better = height <= lowest
-        scale = torch.where(is_better, (2 * scale).clamp_max(1), scale / 2)
-        lowest = torch.where(is_better, height, lowest)
-        best = torch.where(is_better[:, None], values, best)
-        found[rows] = best
-        kept = Curvature(
-            torch.where(is_better, there.value, kept.value),
-            torch.where(is_better[:, None], there.gradient, kept.gradient),
-            torch.where(is_better[:, None, None], there.hessian, kept.hessian),
-        )
+        height, slope = _with_prior(there, prior, values)
+        rise = height - lowest
+        is_better = rise <= 0
+        n_better = int(is_better.sum())
+        if n_better == len(rows):
+            best, lowest = values, height
+            step, gain = _step(there, slope, prior)
+            scale, promised = torch.ones_like(gain), gain
+            continue
+        # A gain of g by the whole step is a slope of -2g along it.
+        shorter = gain * scale.square() / (rise + 2 * gain * scale)
+        scale = shorter.clamp(_SHORTEST * scale, 0.5 * scale)
+        promised = gain * scale
+        if n_better:
+            better = torch.nonzero(is_better).squeeze(1)
+            best = torch.where(is_better[:, None], values, best)
+            lowest = torch.where(is_better, height, lowest)
+            kept = type(there)(*(part[better] for part in there))
+            step[better], gain[better] = _step(kept, slope[better], prior)
+            scale[better], promised[better] = 1.0, gain[better]
+    found[rows] = best
     return found
 
 
@@ -150,9 +202,7 @@ def _by_slopes(likelihood: Sloped, prior: Prior, best: Tensor) -> Tensor:
     They begin with the approximate curvature at the start.
     """
     factor = _cholesky(likelihood.about(best) + prior.precision)
-    value, gradient = likelihood.sloped(best)
-    lowest = _height(value, prior, best)
-    slope = gradient + (best - prior.mean) @ prior.precision
+    lowest, slope = _with_prior(likelihood.sloped(best), prior, best)
     moves: list[_Move] = []
     scale = torch.ones_like(lowest)
     is_open = torch.ones_like(lowest, dtype=torch.bool)
@@ -164,10 +214,8 @@ def _by_slopes(likelihood: Sloped, prior: Prior, best: Tensor) -> Tensor:
         is_open = is_open & ~is_last
         if not is_open.any():
             break
-        value, gradient = likelihood.sloped(values)
-        height = _height(value, prior, values)
+        height, there = _with_prior(likelihood.sloped(values), prior, values)
         is_better = is_open & (height <= lowest)
-        there = gradient + (values - prior.mean) @ prior.precision
         moves.append(_Move.of(step, there - slope))
         scale = torch.where(is_better, torch.ones_like(scale), scale / 2)
         lowest = torch.where(is_better, height, lowest)
@@ -206,18 +254,41 @@ def _curved(slope: Tensor, moves: list[_Move], factor: Tensor) -> Tensor:
     return found
 
 
-def _height(loss: Tensor, prior: Prior, at: Tensor) -> Tensor:
-    """`(n,)`: what is to be lowered."""
+def _with_prior(said: tuple[Tensor, ...], prior: Prior, at: Tensor) -> tuple[Tensor, Tensor]:
+    """What is to be lowered, `(n,)`, and its slope `(n, P)`.
+
+    Args:
+        said: Losses of the events and their gradients; what follows does not matter.
+        prior: What rows are like.
+        at: `(n, P)` the rows.
+    """
     off = at - prior.mean
-    return loss + 0.5 * ((off @ prior.precision) * off).sum(1)
+    pull = off @ prior.precision
+    return said[0] + 0.5 * (pull * off).sum(1), said[1] + pull
 
 
-def _step(found: Curvature, prior: Prior, at: Tensor) -> tuple[Tensor, Tensor]:
+def _step(found: Curvature | Halves, slope: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
     """The Newton step `(n, P)` and by how much it should lower the objective, `(n,)`."""
-    slope = found.gradient + (at - prior.mean) @ prior.precision
-    factor = _cholesky(found.hessian + prior.precision)
-    step = -torch.cholesky_solve(slope.unsqueeze(2), factor).squeeze(2)
+    if isinstance(found, Halves) and found.half.shape[1] < found.half.shape[2]:
+        step = -_by_events(found.half, prior.covariance, slope)
+    else:
+        factor = _cholesky(found.hessian + prior.precision)
+        step = -torch.cholesky_solve(slope.unsqueeze(2), factor).squeeze(2)
     return step, -0.5 * (slope * step).sum(1)
+
+
+def _by_events(half: Tensor, covariance: Tensor, slope: Tensor) -> Tensor:
+    """`(n, P)`: the slope times `(halfᵀ half + covariance⁻¹)⁻¹`, by a matrix of events.
+
+    Woodbury's identity: `S - S halfᵀ (1 + half S halfᵀ)⁻¹ half S` is that inverse.
+    """
+    direct = slope @ covariance
+    across = half @ covariance
+    inner = across @ half.mT
+    inner.diagonal(dim1=1, dim2=2).add_(1)
+    seen = half @ direct.unsqueeze(2)
+    weight = torch.cholesky_solve(seen, _cholesky(inner))
+    return direct - (across.mT @ weight).squeeze(2)
 
 
 def _cholesky(matrices: Tensor) -> Tensor:

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from tabcf.contracts.selector import Selector
+from tabcf.data.entities import Entity
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
+from tabcf.recommend.basis import basis_of, cold
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
@@ -80,29 +82,40 @@ class Interview:
         if k < 1:
             raise DataError(f"k: expected a positive number, got {k}")
         if self._n_sought < k:
-            answers = [None if a is None else self.scale.number(a) for a in self._answers.values()]
-            self._asking = list(self._selector.select(k, list(self._answers), answers))
+            # Selectors know the run's items alone.
+            known = [id for id in self._answers if id in self._items_known.ids]
+            said = [self._answers[id] for id in known]
+            answers = [None if a is None else self.scale.number(a) for a in said]
+            self._asking = list(self._selector.select(k, known, answers))
             self._n_sought = k
         return self._items(self._asking[:k])
 
-    def answer(self, item: Any, answer: Any) -> None:
+    def answer(self, item: Any, answer: Any, *, is_text: bool = False) -> str:
         """Take an answer, to a question or to none: users may name items themselves.
 
         Args:
-            item: The item's id, or its label where only one item has it.
+            item: The item's id, or its label where only one item has it. An id that no item has is
+                taken as well: it counts as the average item.
             answer: The rating; the label of a binary target; `like` or `dislike` for an implicit
                 target, of which a like is an event, and a disliked item is only not listed. None
                 for "don't know": the item is not asked about again and stays recommendable.
+            is_text: The item comes from a command line, where ids are text.
+
+        Returns:
+            What is known of the item: `trained`, `cold item: attributes` or `cold item: average`.
 
         Raises:
-            DataError: The item is unknown or was answered before, or there is no such answer.
+            DataError: It is neither an id nor a known label, or was answered before, or there is no
+                such answer.
         """
-        entity = self._trained.encoder.entities["item"]
-        id = entity.ids.values_of([entity.row_named(item)])[0]
+        entity = self._items_known
+        row = entity.row_or_unknown(item, is_text=is_text)
+        id = entity.ids.values_of([row])[0] if row else entity.id_of(item, is_text=is_text)
         if id in self._answers:
             raise DataError(f"{entity.plan.id} {id!r} is answered already; undo takes answers back")
         self._answers[id] = None if answer is None else self.scale.checked(answer)
         self._n_sought = 0
+        return self._basis([id])[0]
 
     def undo(self) -> Any:
         """Take the last answer back; its item is the next question. Gives the item's id.
@@ -118,15 +131,16 @@ class Interview:
 
     @property
     def ratings(self) -> pd.DataFrame:
-        """What the user said of the items they know: id, label, and the answer.
+        """What the user said of the items they know: id, label, the answer, and its basis.
 
         The answer has the target's name, so that the frame can be given to `Run.fold_in`; that of
-        an implicit target is in the column `answer`.
+        an implicit target is in the column `answer`. `basis` is what `answer` gave.
         """
         known = {item: a for item, a in self._answers.items() if a is not None}
-        entity = self._trained.encoder.entities["item"]
-        shown = [entity.plan.id, *([entity.plan.label] if entity.plan.label else [])]
-        return self._items(known)[shown].assign(**{self.scale.column: list(known.values())})
+        plan = self._items_known.plan
+        shown = [plan.id, *([plan.label] if plan.label else [])]
+        said = {self.scale.column: list(known.values()), "basis": self._basis(known)}
+        return self._items(known)[shown].assign(**said)
 
     def recommend(
         self,
@@ -195,13 +209,28 @@ class Interview:
     def __repr__(self) -> str:
         return f"Interview({len(self)} questions answered, {self.n_known} of them known)"
 
+    @property
+    def _items_known(self) -> Entity:
+        return self._trained.encoder.entities["item"]
+
     def _items(self, ids: Iterable[Any]) -> pd.DataFrame:
-        """Rows of the items' table, the id first, then the label."""
-        entity = self._trained.encoder.entities["item"]
-        rows = entity.rows_of_ids(ids)
-        frame = entity.frame.iloc[rows - 1].reset_index(drop=True)
+        """Rows of the items' table, the id first, then the label; blank where there is none."""
+        entity, ids = self._items_known, list(ids)
+        rows = entity.ids.index_of(ids)
+        if rows.all():
+            frame = entity.frame.iloc[rows - 1].reset_index(drop=True)
+        else:
+            frame = entity.with_blank_row().frame.iloc[rows].reset_index(drop=True)
+            frame[entity.plan.id] = ids
         first = [entity.plan.id, *([entity.plan.label] if entity.plan.label else [])]
         return frame[[*first, *frame.columns.drop(first)]]
+
+    def _basis(self, ids: Iterable[Any]) -> list[str]:
+        """What is known of items: `trained`, `cold item: attributes` or `cold item: average`."""
+        entity = self._items_known
+        rows = entity.ids.index_of(list(ids))
+        found = basis_of(self._trained.encoder, "item", entity.index[rows], rows > 0)
+        return [cold(what, "item") for what in found]
 
 
 def _as_json(value: Any) -> str:

@@ -30,7 +30,7 @@ class Beliefs:
     def __init__(self, fold: FoldIn, n: int) -> None:
         prior = fold.prior
         self.mean = prior.mean.repeat(n, 1)
-        self.covariance = torch.linalg.inv(prior.precision).repeat(n, 1, 1)
+        self.covariance = prior.covariance.repeat(n, 1, 1)
 
 
 class Learning(Protocol):

@@ -56,6 +56,21 @@ def test_lists_for_users_of_a_file_of_events(folder: Path) -> None:
     assert 8 not in pd.read_csv(StringIO(printed))["item_id"].tolist()
 
 
+def test_re_rankers_order_the_lists_of_new_users(folder: Path) -> None:
+    run, new = str(folder / "run"), str(folder / "new.csv")
+    named = "mmr: 0.9"
+    given = ["recommend", run, "--interactions", new, "-k", "4", "--json"]
+    listed = {}
+    for options in ((), ("--rerank", named), ("--no-rerank",)):
+        code, printed, said = call(*given, *options)
+        assert code == 0, said
+        listed[options[:1]] = pd.DataFrame(json.loads(printed))
+    expected = tabcf.load(run).fold_in(new).recommend(k=4, rerank={"mmr": 0.9})
+    pd.testing.assert_frame_equal(listed["--rerank",], expected, check_dtype=False)
+    assert listed["--rerank",]["item_id"].tolist() != listed[()]["item_id"].tolist()
+    assert listed["--no-rerank",].equals(listed[()])
+
+
 def test_attributes_may_come_beside_events(folder: Path) -> None:
     kinds = folder / "kinds.csv"
     pd.DataFrame({"user_id": [900], "kind": ["even"]}).to_csv(kinds, index=False)
@@ -105,8 +120,8 @@ def test_the_learning_curve_is_printed_and_drawn(folder: Path) -> None:
             "--user does not go with --interactions",
         ),
         (
-            ("recommend", "RUN", "--interactions", "NEW", "--rerank", "mmr"),
-            "--rerank does not go with --interactions",
+            ("recommend", "RUN", "--interactions", "NEW", "--retrieved", "5"),
+            "--retrieved does not go with --interactions",
         ),
         (("recommend", "RUN", "--interactions", "nowhere.csv"), "no file 'nowhere.csv'"),
         (("learning-curve", "RUN", "--counts", "few"), "--counts: expected numbers such as 0,1,5"),

@@ -108,7 +108,7 @@ def test_rows_found_by_slopes_are_those_found_by_curvatures(
     by_slopes = solver._by_slopes(found, prior, start)
     by_curvatures = solver._by_curvatures(found, prior, start)
     heights = [
-        solver._height(found.curvature(values).value, prior, values)
+        solver._with_prior(found.curvature(values), prior, values)[0]
         for values in (by_slopes, by_curvatures, start)
     ]
     assert torch.allclose(heights[0], heights[1], atol=0.05)
