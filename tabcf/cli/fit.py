@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from tabcf.run.cross_validation import CrossValidation
+    from tabcf.run.run import Run
 
 __all__ = ["command"]
 
@@ -38,6 +39,11 @@ __all__ = ["command"]
     is_flag=True,
     help="Go on with the fit that was broken off: that of --out, or the last one of SPEC in runs/.",
 )
+@click.option(
+    "--nproc",
+    type=click.IntRange(min=1),
+    help="Processes that train one model together; the same as --set train.workers=N.",
+)
 @click.option("--quiet", is_flag=True, help="Print only where the run is.")
 @click.option("--json", "style", flag_value="json", help="Print the report as JSON.")
 def command(
@@ -47,6 +53,7 @@ def command(
     overrides: tuple[str, ...],
     jobs: int | None,
     resume: bool,
+    nproc: int | None,
     quiet: bool,
     style: str | None,
 ) -> None:
@@ -56,18 +63,37 @@ def command(
     from tabcf.cli.show import show_measured
     from tabcf.run.cross_validation import CrossValidation
     from tabcf.run.fit import fit
+    from tabcf.run.torchrun import fit_as_one_of_several, is_one_of_several
 
-    run = fit(
-        spec,
-        data,
-        out,
-        runs="runs",
-        overrides=overrides,
-        plugins=session().plugins,
-        progress=None if quiet else Shown(),
-        jobs=jobs,
-        resume=resume,
-    )
+    if nproc is not None:
+        overrides = (*overrides, f"train.workers={nproc}")
+    progress = None if quiet else Shown()
+    run: Run | CrossValidation | None
+    if is_one_of_several():
+        run = fit_as_one_of_several(
+            spec,
+            data,
+            out,
+            runs=Path("runs"),
+            overrides=overrides,
+            plugins=session().plugins,
+            progress=progress,
+            resume=resume,
+        )
+    else:
+        run = fit(
+            spec,
+            data,
+            out,
+            runs="runs",
+            overrides=overrides,
+            plugins=session().plugins,
+            progress=progress,
+            jobs=jobs,
+            resume=resume,
+        )
+    if run is None:  # the first of several processes has it
+        return
     if isinstance(run, CrossValidation):
         _show_folds(run, spec, quiet=quiet, style=style)
         return

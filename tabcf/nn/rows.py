@@ -9,6 +9,7 @@ Dimension letters: R rows, D width.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Keeper", "RowTable", "empty_rows", "is_kept", "lookup"]
+__all__ = ["Holder", "Keeper", "RowTable", "empty_rows", "is_kept", "lookup"]
 
 
 class Keeper(Protocol):
@@ -26,12 +27,26 @@ class Keeper(Protocol):
         """Bring these rows up to date, in place, before they are read."""
 
 
+class Holder(Protocol):
+    """Knows where the rows of a table are of which this process has only some."""
+
+    def fetch(self, index: Tensor, own: Callable[[Tensor], Tensor]) -> Tensor:
+        """Rows by their numbers in the whole table, `(*index.shape, D)`.
+
+        Args:
+            index: Which ones.
+            own: Reads rows that are here, by their numbers here: `(N,)` in, `(N, D)` out.
+        """
+
+
 class RowTable(nn.Parameter):
     """`(R, D)`: a parameter whose rows are read by `lookup` alone while it has a keeper.
 
     Without a keeper it is a parameter like any other, with a dense gradient. With one its gradient
     is sparse, with a row for each that was looked up. The table does not keep its keeper alive: as
     soon as the optimiser is gone it is a plain parameter again. A copy has no keeper.
+
+    Of a table with a `holder` this is only a part, and the holder finds the rest.
 
     Example:
         >>> table = RowTable(torch.zeros(5, 2))
@@ -40,6 +55,7 @@ class RowTable(nn.Parameter):
         tensor([0., 4., 0., 0., 2.])
     """
 
+    holder: Holder | None = None
     _keeper: weakref.ref[Keeper] | None = None
 
     @property
@@ -61,8 +77,8 @@ def empty_rows(n_rows: int, width: int) -> Tensor:
 
 
 def is_kept(table: Tensor) -> bool:
-    """Whether rows have to be read by `lookup`, since somebody keeps them."""
-    return isinstance(table, RowTable) and table.keeper is not None
+    """Whether rows have to be read by `lookup`, since somebody keeps or holds them."""
+    return isinstance(table, RowTable) and not (table.keeper is None and table.holder is None)
 
 
 def lookup(index: Tensor, table: Tensor) -> Tensor:
@@ -72,6 +88,13 @@ def lookup(index: Tensor, table: Tensor) -> Tensor:
         index: int32 or int64.
         table: A `RowTable`, or any other `(R, D)`, whose gradient is dense.
     """
+    if isinstance(table, RowTable) and table.holder is not None:
+        return table.holder.fetch(index, lambda rows: _read(rows, table))
+    return _read(index, table)
+
+
+def _read(index: Tensor, table: Tensor) -> Tensor:
+    """Rows that are here."""
     keeper = table.keeper if isinstance(table, RowTable) else None
     if keeper is None:
         return F.embedding(index, table)

@@ -5,6 +5,7 @@ writes there and removed when it ends:
 
 fit.json                 the spec, and the versions it was begun with
 PHASE/N.safetensors      the state of a training after N steps; the newest ones are kept
+PHASE/N.ranks/           the same of several processes, each with a file of its own
 
 A file appears under its name only when all of it is on the disk, so that a fit killed at any moment
 leaves states that are whole.
@@ -13,20 +14,14 @@ leaves states that are whole.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tabcf.contracts.table import Table
@@ -34,7 +29,9 @@ from tabcf.errors import RunError, TrainingError
 from tabcf.run.manifest import read_json, write_json
 from tabcf.run.progress import Progress
 from tabcf.spec.records import Checkpoint, Spec
-from tabcf.training.state import Averaged, Best, EpochReport, TrainingState
+from tabcf.training.kept import UNREADABLE, packed, unpacked
+from tabcf.training.scale_out.seam import ALONE, Ranks
+from tabcf.training.state import TrainingState
 
 __all__ = [
     "Checkpoints",
@@ -42,13 +39,15 @@ __all__ = [
     "Spent",
     "broken_off",
     "checkpointed",
+    "kept_by",
     "partial_of",
     "reserve",
 ]
 
-_FIT, _LOCK, _ENDING, _ABOUT = "fit.json", "lock", ".safetensors", "tabcf"
+_FIT, _LOCK = "fit.json", "lock"
+_STATES_ALONE, _STATES_TOGETHER = "*.safetensors", "*.ranks"
 # What a fit may be resumed with other values of.
-_FREE = ("checkpoint", "threads")
+_FREE = ("checkpoint", "threads", "workers")
 
 
 def partial_of(folder: Path) -> Path:
@@ -97,6 +96,17 @@ def broken_off(folder: Path, name: str) -> Path:
     return max(found, key=lambda run: found[run])
 
 
+def kept_by(folder: Path) -> Literal["one", "several"] | None:
+    """How many processes kept the states of the fit whose run will be in a folder, if any did."""
+    return _kept_in(partial_of(folder))
+
+
+def _kept_in(partial: Path) -> Literal["one", "several"] | None:
+    if any(partial.glob(f"*/{_STATES_TOGETHER}")):
+        return "several"
+    return "one" if any(partial.glob(f"*/{_STATES_ALONE}")) else None
+
+
 class Spent(NamedTuple):
     """Time that a training took before it was broken off: wall and CPU seconds."""
 
@@ -110,36 +120,48 @@ class Checkpoints:
     Args:
         folder: Where they are kept.
         progress: Told of what is gone on from, and of what cannot be read.
+        ranks: The processes that keep them together.
     """
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, progress: Progress, ranks: Ranks = ALONE) -> None:
         self.folder = folder
         self._progress = progress
+        self._ranks = ranks
 
     def phase(self, name: str, rule: Checkpoint | None) -> PhaseKeeper:
         """What keeps the states of the training of that name, by a rule; None for never."""
-        return PhaseKeeper(self.folder / name, rule, self._progress)
+        return PhaseKeeper(self.folder / name, rule, self._progress, self._ranks)
 
     @property
     def has_any(self) -> bool:
         """Whether a state was kept."""
-        return any(self.folder.glob(f"*/*{_ENDING}"))
+        return _kept_in(self.folder) is not None
 
 
 @contextmanager
 def checkpointed(
-    folder: Path, spec: Spec, *, versions: Mapping[str, str], is_resumed: bool, progress: Progress
+    folder: Path,
+    spec: Spec,
+    *,
+    versions: Mapping[str, str],
+    is_resumed: bool,
+    progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Checkpoints]:
     """The states of the fit whose run will be in a folder; they go when the block ends.
 
     They stay if it ends by what another attempt can mend, such as a full disk or Ctrl-C before or
-    after a training.
+    after a training. Of several processes the first one sees to the folder.
 
     Raises:
         RunError: There is nothing to resume, or it is of another spec; or there is something,
             and it is not to be resumed; or another process is at it.
     """
     partial = partial_of(folder)
+    if ranks.rank:
+        ranks.told(None)
+        yield Checkpoints(partial, progress, ranks)
+        return
     if is_resumed and not partial.is_dir():
         raise RunError(
             f"{folder}: expected a fit that was broken off, found no {partial.name} beside it; "
@@ -155,7 +177,7 @@ def checkpointed(
     except Timeout:
         raise RunError(f"{folder}: another process is fitting this run") from None
     try:
-        checkpoints = Checkpoints(partial, progress)
+        checkpoints = Checkpoints(partial, progress, ranks)
         about = {"spec": _plain(spec), "versions": dict(versions)}
         if checkpoints.has_any and not is_resumed:
             raise RunError(
@@ -166,6 +188,7 @@ def checkpointed(
             _check_same(read_json(partial / _FIT), about, folder, progress.warn)
         else:
             write_json(partial / _FIT, about)
+        ranks.told(None)
         try:
             yield checkpoints
         except BaseException as error:
@@ -185,14 +208,22 @@ class PhaseKeeper:
         folder: Where.
         rule: When a state is kept; None for never.
         progress: Told of what is gone on from, and of what cannot be read.
+        ranks: The processes that keep them together.
 
     Attributes:
         spent: What the training took before the state from which it goes on.
     """
 
-    def __init__(self, folder: Path, rule: Checkpoint | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rule: Checkpoint | None,
+        progress: Progress,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.folder = folder
         self.spent = Spent()
+        self._ranks = ranks
         self._rule = rule
         self._progress = progress
         self._table: Table | None = None
@@ -215,8 +246,9 @@ class PhaseKeeper:
         """
         for path in reversed(self._files()):
             try:
-                state, about = _read(path)
-            except (OSError, SafetensorError, ValueError, KeyError) as error:
+                tensors, about = self._ranks.load(path)
+                state = unpacked(tensors, about)
+            except UNREADABLE as error:
                 self._progress.warn(f"{path}: left out, since it cannot be read: {error}")
                 continue
             for name, own in self._identity().items():
@@ -242,7 +274,9 @@ class PhaseKeeper:
             return False
         if rule.steps is not None and self._n_taken - self._n_kept >= rule.steps:
             return True
-        return rule.minutes is not None and time.monotonic() - self._kept >= 60 * rule.minutes
+        if rule.minutes is None:
+            return False
+        return self._ranks.told(time.monotonic() - self._kept >= 60 * rule.minutes)
 
     def keep(self, state: TrainingState) -> None:
         """Write a state, and then remove those that are too many.
@@ -255,18 +289,20 @@ class PhaseKeeper:
             self.spent.seconds + time.monotonic() - self._begun,
             self.spent.cpu_seconds + time.process_time() - self._cpu_begun,
         )
-        path = self.folder / f"{self._n_taken:012d}{_ENDING}"
+        path = self.folder / f"{self._n_taken:012d}{self._ranks.ending}"
+        tensors, plain = packed(state)
+        about = {**plain, "what": self._identity(), "spent": now}
         try:
             self.folder.mkdir(exist_ok=True)
-            _write(path, state, {"what": self._identity(), "spent": now})
-            for old in self._files()[: -self._rule.keep]:
-                old.unlink()
+            self._ranks.save(tensors, about, path)
+            for old in self._files()[: -self._rule.keep] if self._ranks.rank == 0 else ():
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from None
         self._n_kept, self._kept = self._n_taken, time.monotonic()
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{_ENDING}"))
+        return sorted(self.folder.glob(f"*{self._ranks.ending}"))
 
     def _identity(self) -> dict[str, str]:
         if self._table is not None:
@@ -319,64 +355,6 @@ def _is_locked(partial: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _write(path: Path, state: TrainingState, about: Mapping[str, Any]) -> None:
-    """Write a state as one file that is there as a whole or not at all."""
-    tensors = {f"weights.{name}": value for name, value in state.weights.items()}
-    tensors |= {f"steps.{name}": value for name, value in state.steps.items()}
-    tensors |= {f"torch.{name}": value for name, value in state.rng_torch.items()}
-    tensors |= {"rng_epoch": state.rng_epoch, "rng": state.rng}
-    tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
-    best = None
-    if state.best is not None:
-        tensors |= {f"best.{name}": value for name, value in state.best.weights.items()}
-        best = {"epoch": state.best.epoch, "value": state.best.value}
-    if state.averaged is not None:
-        tensors |= {f"averaged.{name}": value for name, value in state.averaged.weights.items()}
-    plain = {
-        **about,
-        "epoch": state.epoch,
-        "seconds": state.seconds,
-        "reports": [asdict(report) for report in state.reports],
-        "best": best,
-        "averaged": None if state.averaged is None else state.averaged.n,
-    }
-    scratch = path.with_suffix(".scratch")
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-        scratch,
-        metadata={_ABOUT: json.dumps(plain)},
-    )
-    with scratch.open("rb") as file:
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def _read(path: Path) -> tuple[TrainingState, dict[str, Any]]:
-    """A state, and what else was written with it."""
-    with safe_open(path, framework="pt") as file:
-        about = json.loads(file.metadata()[_ABOUT])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-
-    def group(prefix: str) -> dict[str, Tensor]:
-        return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-
-    best = about["best"]
-    state = TrainingState(
-        about["epoch"],
-        tensors["losses"].tolist(),
-        about["seconds"],
-        [EpochReport(**report) for report in about["reports"]],
-        group("weights."),
-        group("steps."),
-        tensors["rng_epoch"],
-        tensors["rng"],
-        group("torch."),
-        None if best is None else Best(best["epoch"], best["value"], group("best.")),
-        None if about["averaged"] is None else Averaged(about["averaged"], group("averaged.")),
-    )
-    return state, about
 
 
 def _digest(table: Table) -> str:

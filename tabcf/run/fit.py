@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
@@ -20,21 +18,23 @@ from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage
 from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
 from tabcf.run.cross_validation import CrossValidation
-from tabcf.run.folder import environment
+from tabcf.run.fitted_run import run_of
+from tabcf.run.folder import environment, load
 from tabcf.run.folds import cross_validate, folds_of
-from tabcf.run.prepare import Encoded, Events, first_stage_of, load_events
+from tabcf.run.prepare import Events, first_stage_of, load_events
 from tabcf.run.progress import Progress, Silent
+from tabcf.run.ranked import check_workers, fit_by_processes, is_together
 from tabcf.run.registry import compose_registry
-from tabcf.run.results import FitReport
 from tabcf.run.run import Run
-from tabcf.run.tested import baselines_on, tested_on
+from tabcf.run.tested import baselines_on
 from tabcf.run.tracking import tracked
 from tabcf.run.train import Fitted, Stage, fit_stage, refit_stage
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Spec
 from tabcf.training.loop import EpochReport
+from tabcf.training.scale_out.seam import ALONE, Ranks
 
-__all__ = ["fit", "fit_events"]
+__all__ = ["fit", "fit_events", "fit_together"]
 
 
 def fit(
@@ -88,32 +88,50 @@ def fit(
     registry = document.registry
     progress = progress or Silent()
     has_folds = bool(folds_of(document.spec, registry))
-    if out is not None and not (resume and has_folds):
-        Run.check_free(Path(out))
+    folder = None if out is None else Path(out)
+    if folder is not None and not (resume and has_folds):
+        Run.check_free(folder)
     name = document.spec.name or document.name
-    events = load_events(document.spec, registry, data=data, folder=document.folder)
     if has_folds:
+        if document.spec.train.workers > 1:
+            check_workers(document.spec, registry)
         return cross_validate(
             document,
-            events,
+            load_events(document.spec, registry, data=data, folder=document.folder),
             fit_events,
             data=data,
-            out=None if out is None else Path(out),
+            out=folder,
             runs=None if runs is None else Path(runs),
             plugins=plugins,
             progress=progress,
             jobs=jobs,
             resume=resume,
         )
-    if out is None and runs is not None:
-        out = (broken_off if resume else reserve)(Path(runs), name)
+    if folder is None and runs is not None and resume:
+        folder = broken_off(Path(runs), name)
+    if is_together(document.spec, folder, is_resumed=resume):
+        folder = fit_by_processes(
+            document,
+            registry,
+            data=data,
+            name=name,
+            out=folder,
+            runs=None if runs is None else Path(runs),
+            plugins=plugins,
+            progress=progress,
+            is_resumed=resume,
+        )
+        return load(folder, plugins=plugins)
+    events = load_events(document.spec, registry, data=data, folder=document.folder)
+    if folder is None and runs is not None:
+        folder = reserve(Path(runs), name)
     return fit_events(
         document.spec,
         registry,
         events,
         name=name,
         progress=progress,
-        out=None if out is None else Path(out),
+        out=folder,
         is_resumed=resume,
     )
 
@@ -132,6 +150,38 @@ def fit_events(
 ) -> Run:
     """Train and test on events that are read and split; with `out`, save the run there.
 
+    Args and errors are those of `fit_together`, in one process.
+    """
+    run = fit_together(
+        spec,
+        registry,
+        events,
+        name=name,
+        progress=progress,
+        out=out,
+        is_resumed=is_resumed,
+        on_epoch=on_epoch,
+        is_whole=is_whole,
+    )
+    assert run is not None
+    return run
+
+
+def fit_together(
+    spec: Spec,
+    registry: Registry,
+    events: Events,
+    *,
+    name: str,
+    progress: Progress,
+    out: Path | None = None,
+    is_resumed: bool = False,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    is_whole: bool = False,
+    ranks: Ranks = ALONE,
+) -> Run | None:
+    """Train, as one of several processes or alone, and test; with `out`, save the run there.
+
     Of two stages the first one is fitted first, and both are fitted again on the validation rows
     or neither is, so that they have learnt from the same rows.
 
@@ -145,6 +195,10 @@ def fit_events(
         is_resumed: Whether trainings go on from the states of a fit that was broken off.
         on_epoch: Told of each epoch of the spec's own model; what it raises ends the fit.
         is_whole: Whether a training that Ctrl-C cut short is of no use.
+        ranks: The processes; all of them call this with the same arguments.
+
+    Returns:
+        The run; None in all processes but the first.
 
     Raises:
         KeyboardInterrupt: It was cut short, and that is of no use.
@@ -158,12 +212,13 @@ def fit_events(
         progress=progress,
         on_epoch=on_epoch,
         is_whole=is_whole,
+        ranks=ranks,
     )
     if out is None:
         return fit_them()
     versions = environment()["packages"]
     with checkpointed(
-        out, spec, versions=versions, is_resumed=is_resumed, progress=progress
+        out, spec, versions=versions, is_resumed=is_resumed, progress=progress, ranks=ranks
     ) as checkpoints:
         return fit_them(out=out, checkpoints=checkpoints)
 
@@ -177,12 +232,19 @@ def _fit(
     progress: Progress,
     on_epoch: Callable[[EpochReport], None] | None,
     is_whole: bool,
+    ranks: Ranks,
     out: Path | None = None,
     checkpoints: Checkpoints | None = None,
-) -> Run:
-    first = None if spec.retrieve is None else _first_stage(spec, registry, events)
-    stage = Stage.of(spec, registry, events)
-    warnings = examine(events.source, events.part, events.target, spec_columns(spec, events))
+) -> Run | None:
+    if ranks.rank:
+        spec = spec.model_copy(update={"track": ()})
+    first = None if spec.retrieve is None else _first_stage(spec, registry, events, ranks)
+    stage = Stage.of(spec, registry, events, ranks)
+    warnings = (
+        []
+        if ranks.rank
+        else examine(events.source, events.part, events.target, spec_columns(spec, events))
+    )
     for guess in events.guesses:
         progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
     for warning in warnings:
@@ -224,10 +286,12 @@ def _fit(
                 first=_as_first(spec, found),
                 keeper=_keeper(checkpoints, "refit", stage),
             )
+        if ranks.rank:
+            return None
         first_run = None
         if first is not None and found is not None:
-            first_run = _run(first, found, name=f"{name}-retrieve")
-        run = _run(
+            first_run = run_of(first, found, name=f"{name}-retrieve")
+        run = run_of(
             stage,
             fitted,
             name=name,
@@ -246,7 +310,7 @@ def _keeper(checkpoints: Checkpoints | None, phase: str, stage: Stage) -> PhaseK
     return None if checkpoints is None else checkpoints.phase(phase, stage.spec.train.checkpoint)
 
 
-def _first_stage(spec: Spec, registry: Registry, events: Events) -> Stage:
+def _first_stage(spec: Spec, registry: Registry, events: Events, ranks: Ranks) -> Stage:
     """What the first stage is fitted by: its own spec over the same rows.
 
     Raises:
@@ -256,7 +320,7 @@ def _first_stage(spec: Spec, registry: Registry, events: Events) -> Stage:
     with _of_first_stage():
         own, own_events = first_stage_of(spec, registry, events)
         _check_order(own_events.target)
-        return Stage.of(own, registry, own_events)
+        return Stage.of(own, registry, own_events, ranks)
 
 
 def _check_order(target: TargetInfo) -> None:
@@ -287,52 +351,6 @@ def _as_first(spec: Spec, found: Fitted | None) -> FirstStage | None:
     return FirstStage(found.trained, spec.retrieve.n)
 
 
-def _run(
-    stage: Stage,
-    fitted: Fitted,
-    *,
-    name: str,
-    first_run: Run | None = None,
-    baselines: Mapping[str, Mapping[str, float]] | None = None,
-    warnings: tuple[str, ...] = (),
-) -> Run:
-    """A run of what was fitted, tested."""
-    events = stage.events
-    tested = tested_on(stage, fitted.trained, first_run)
-    report = FitReport(
-        fitted_on="train + valid" if fitted.is_refitted else "train",
-        n_rows=events.counts(),
-        valid=fitted.valid,
-        test=tested.metrics,
-        first_stage=tested.first_stage,
-        baselines=baselines or {},
-        groups=tested.groups,
-        told=tested.told,
-        epochs=tuple(fitted.training.epochs),
-        best_epoch=fitted.training.best_epoch,
-        n_steps=fitted.training.n_steps,
-        is_interrupted=fitted.training.is_interrupted
-        or (first_run is not None and first_run.report.is_interrupted),
-        warnings=warnings,
-        seconds=fitted.seconds + (0.0 if first_run is None else first_run.report.seconds),
-        cpu_seconds=fitted.cpu_seconds
-        + (0.0 if first_run is None else first_run.report.cpu_seconds),
-        test_rows=tested.rows,
-    )
-    return Run(
-        name=name,
-        spec=stage.spec,
-        registry=stage.registry,
-        plans=events.plans,
-        trained=fitted.trained,
-        report=report,
-        metrics=stage.metrics,
-        mean_targets=mean_targets(fitted.encoded),
-        users=tested.users,
-        first_stage=first_run,
-    )
-
-
 def spec_columns(spec: Spec, events: Events) -> dict[str, str]:
     """What each event column is for, for the split doctor: an entity's id, or a model's input.
 
@@ -344,19 +362,3 @@ def spec_columns(spec: Spec, events: Events) -> dict[str, str]:
             for _, column in plan.raw:
                 uses.setdefault(column, plan.definition.output)
     return uses
-
-
-def mean_targets(encoded: Encoded) -> dict[str, np.ndarray]:
-    """Each entity's mean target by row, NaN without training events; for numeric targets."""
-    target = encoded.train.target
-    if encoded.target.kind not in ("regression", "rating") or target is None or target.ndim > 1:
-        return {}
-    values = (target.double() * encoded.target.scale[0] + encoded.target.center[0]).numpy()
-    means = {}
-    for name, rows in encoded.train.rows.items():
-        size = len(encoded.encoder.entities[name])
-        counts = np.bincount(rows.numpy(), minlength=size)
-        sums = np.bincount(rows.numpy(), weights=values, minlength=size)
-        means[name] = np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0)
-        means[name][0] = np.nan
-    return means

@@ -17,7 +17,7 @@ from tabcf.evaluation.evaluate import evaluate
 from tabcf.recommend.index import KeptIndex, build_index
 from tabcf.recommend.trained import History, Past, Trained
 from tabcf.run.enlarged import Enlarged, counted_events, taken
-from tabcf.run.fit import mean_targets
+from tabcf.run.fitted_run import mean_targets
 from tabcf.run.growth import Growth
 from tabcf.run.prepare import Encoded, encode_rows
 from tabcf.run.run import Run

@@ -33,8 +33,8 @@ from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.records import Spec
 from tabcf.training.average import Average
-from tabcf.training.ensemble import choose_engine
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
+from tabcf.training.scale_out.seam import ALONE, How, Ranks
 
 __all__ = ["Fitted", "Stage", "continue_encoded", "continue_stage", "fit_stage", "refit_stage"]
 
@@ -49,6 +49,7 @@ class Stage:
         events: Read and split; nothing is fitted yet.
         loss: The spec's, or the default.
         metrics: The same.
+        ranks: The processes that fit it.
     """
 
     spec: Spec
@@ -56,9 +57,10 @@ class Stage:
     events: Events
     loss: Resolved
     metrics: tuple[Metric, ...]
+    ranks: Ranks = ALONE
 
     @classmethod
-    def of(cls, spec: Spec, registry: Registry, events: Events) -> Stage:
+    def of(cls, spec: Spec, registry: Registry, events: Events, ranks: Ranks = ALONE) -> Stage:
         """Find loss and metrics.
 
         Raises:
@@ -73,7 +75,7 @@ class Stage:
                     "give the split a `valid` share"
                 ]
             )
-        return cls(spec, registry, events, loss, metrics)
+        return cls(spec, registry, events, loss, metrics, ranks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def fit_stage(
     )
     before = Spent() if keeper is None else keeper.spent
     valid: Mapping[str, float] = {}
-    if stage.events.count(VALID):
+    if stage.events.count(VALID) and stage.ranks.rank == 0:
         table = encode_rows(encoded.encoder, encoded.target, stage.events.learnable(VALID))
         valid = evaluate(trained, table, stage.metrics, seen=trained.seen)
     return Fitted(
@@ -285,7 +287,7 @@ def _train(
         if solve is not None:
             problem = FitProblem(encoded.train, encoded.encoder.layout, encoded.target)
             with torch.no_grad():
-                solve(model, problem, options, rng)
+                stage.ranks.first(lambda: solve(model, problem, options, rng))
             model.eval()
             return trained, Training()
         if before is not None:
@@ -295,69 +297,73 @@ def _train(
         objective = build_objective(
             spec, registry, loss.definition, encoded, model, loss_module, masking=policy.rates
         )
+        is_validated = bool(metrics) and events.count(VALID) > 0
         validated = None
-        if metrics and events.count(VALID):
+        if is_validated and stage.ranks.rank == 0:
             validated = encode_rows(encoded.encoder, encoded.target, events.learnable(VALID))
 
-        def validate(_: nn.Module) -> Mapping[str, float]:
-            if validated is None:
-                return {}
+        def measured() -> Mapping[str, float]:
+            assert validated is not None
             return evaluate(trained, validated, metrics, seen=trained.seen)
+
+        def validate(_: nn.Module) -> Mapping[str, float]:
+            return stage.ranks.first(measured) if is_validated else {}
 
         average = spec.train.average
         resolved = registry.resolve("schedule", spec.train.schedule)
         schedule = resolved.definition.build(resolved.options)
-        engine = choose_engine(
+        how = How(
             spec.train.engine,
-            objective,
-            model,
-            decays=partial(build_decays, spec, encoded, loss=loss_module),
-            schedule=schedule,
-            learning_rate=spec.train.learning_rate,
-            epochs=epochs,
-            clip_norm=spec.train.clip_norm,
-            update=spec.train.update,
+            partial(build_decays, spec, encoded, loss=loss_module),
+            schedule,
+            spec.train.learning_rate,
+            epochs,
+            spec.train.clip_norm,
+            spec.train.update,
+            None if spec.train.shard is None else spec.train.shard.rows,
         )
-        if not is_refit:
-            progress.note(f"engine: {engine.note}")
-        if keeper is not None:
-            keeper.begin(encoded.train, engine.note)
-        progress.start(epochs, engine.steps.n_steps)
 
         def epoch_ended(report: EpochReport) -> None:
             progress.epoch(report, epochs)
             if on_epoch is not None:
                 on_epoch(report)
 
-        try:
-            training = train(
-                model,
-                engine.steps,
-                schedule=schedule,
-                learning_rate=spec.train.learning_rate,
-                epochs=epochs,
-                rng=rng,
-                loss=loss_module,
-                early_stop=_early_stop(spec, metrics) if validated is not None else None,
-                average=None if average is None else Average.of_last(average.start, epochs),
-                validate=validate,
-                on_epoch=epoch_ended,
-                on_step=progress.step,
-                keeper=keeper,
-            )
-            training.n_steps = max(objective.n_steps, 1)
-        except TrainingError as error:
-            raise TrainingError(f"{error}{note}") from None
-        except TabcfError:
-            raise
-        except Exception as error:
-            if not note:
+        with stage.ranks.wrap(objective, model, loss_module, how) as engine:
+            if not is_refit:
+                progress.note(f"engine: {engine.note}")
+            if keeper is not None:
+                keeper.begin(encoded.train, engine.note)
+            progress.start(epochs, engine.steps.n_steps)
+            try:
+                training = train(
+                    model,
+                    engine.steps,
+                    schedule=schedule,
+                    learning_rate=spec.train.learning_rate,
+                    epochs=epochs,
+                    rng=rng,
+                    loss=loss_module,
+                    early_stop=_early_stop(spec, metrics) if is_validated else None,
+                    average=None if average is None else Average.of_last(average.start, epochs),
+                    validate=validate,
+                    on_epoch=epoch_ended,
+                    on_step=progress.step,
+                    keeper=keeper,
+                )
+                training.n_steps = max(objective.n_steps, 1)
+            except TrainingError as error:
+                raise TrainingError(f"{error}{note}") from None
+            except TabcfError:
                 raise
-            what = f"{type(error).__name__}: {error}"
-            raise TrainingError(f"training failed: {what}{note}") from error
-        finally:
-            progress.stop()
-    policy.write_means(model, encoded.encoder.layout, encoded.train)
+            except Exception as error:
+                if not note:
+                    raise
+                what = f"{type(error).__name__}: {error}"
+                raise TrainingError(f"training failed: {what}{note}") from error
+            finally:
+                progress.stop()
+    if stage.ranks.rank == 0:
+        policy.write_means(model, encoded.encoder.layout, encoded.train)
     return trained, training
 
 

@@ -234,6 +234,13 @@ class ItemPropensity(Options):
     """The largest weight."""
 
 
+class Shard(Options):
+    """Which embedding tables are spread over several processes, each having some of the rows."""
+
+    rows: PositiveInt
+    """Tables of so many rows are."""
+
+
 class Train(Options):
     """How the weights are learnt."""
 
@@ -283,6 +290,12 @@ class Train(Options):
     """
     checkpoint: Checkpoint | None = Checkpoint()
     """When the state is kept from which `tabcf fit --resume` goes on; `null` for never."""
+    workers: PositiveInt = 1
+    """How many processes train it together, each on some rows of every batch; `tabcf fit --nproc`
+    says the same. The losses are those of one process; dropout is drawn otherwise."""
+    shard: Shard | None = None
+    """Which embedding tables are spread over the `workers` by rows, beside those whose touched rows
+    alone are updated."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     threads: PositiveInt = 1

@@ -31,7 +31,7 @@ from tabcf.training.store.choice import (
 from tabcf.training.store.optimiser import StoreOptimiser
 from tabcf.training.store.rows import RowUpdate
 
-__all__ = ["Engine", "EngineName", "choose_engine", "why_eager"]
+__all__ = ["Engine", "EngineName", "choose_engine", "chosen_tables", "why_eager"]
 
 EngineName = Literal["auto", "fused", "eager"]
 
@@ -79,7 +79,7 @@ def choose_engine(
     Raises:
         SpecError: `fused`, or the update, cannot be.
     """
-    tables = _chosen_tables(update, objective, pieces, schedule, learning_rate)
+    tables = chosen_tables(update, objective, pieces, schedule, learning_rate)
     if name == "eager":
         reason: str | None = "train.engine says so"
     elif update in ("lazy", "adagrad"):
@@ -111,7 +111,7 @@ def choose_engine(
     return Engine(steps_of_tables, f"{note}; touched rows by {rule}")
 
 
-def _chosen_tables(
+def chosen_tables(
     update: UpdateName,
     objective: Objective,
     pieces: Sequence[Piece],

@@ -32,7 +32,9 @@ __all__ = [
     "CatalogueObjective",
     "Objective",
     "PointwiseObjective",
+    "SampledBatch",
     "SampledObjective",
+    "UserBatch",
     "squares_used",
 ]
 
@@ -136,7 +138,7 @@ def squares_used(model: nn.Module, inputs: Inputs) -> Tensor:
     return total / len(x_cat)
 
 
-class _SampledBatch(NamedTuple):
+class SampledBatch(NamedTuple):
     """B events with the columns of their own and of N other items each.
 
     Where all share them, `items` are the B own ones and `shared` the N others.
@@ -201,14 +203,14 @@ class SampledObjective:
         of_event = sum(n.values()) + self.table.events.x_cat.shape[1]
         return self.batch_size * (of_event + self.sampler.n * n["item"])
 
-    def epoch(self, rng: Generator) -> Iterator[_SampledBatch]:
+    def epoch(self, rng: Generator) -> Iterator[SampledBatch]:
         order = torch.randperm(len(self.table), generator=rng)
         users = self.table.rows["user"].long()
         for chosen in order.split(self.batch_size):
             drawn = self.sampler.draw(users[chosen], self.own[chosen], self.chosen, rng)
             yield self._batch(chosen, drawn, rng)
 
-    def loss(self, batch: _SampledBatch) -> Tensor:
+    def loss(self, batch: SampledBatch) -> Tensor:
         raw = score_candidates(self.model, batch.query, batch.items)
         if batch.shared is not None:
             raw = torch.cat([raw, _all_scores(self.model, batch.query, batch.shared)], 1)
@@ -220,7 +222,7 @@ class SampledObjective:
         other.model = model
         return other
 
-    def _batch(self, positions: Tensor, drawn: Drawn, rng: Generator) -> _SampledBatch:
+    def _batch(self, positions: Tensor, drawn: Drawn, rng: Generator) -> SampledBatch:
         query = self._query(positions, rng)
         own = self.table.rows["item"].index_select(0, positions).long()
         others = self.catalogue.rows[drawn.columns]
@@ -241,7 +243,7 @@ class SampledObjective:
             None if target is None else target.index_select(0, positions),
         )
         device = self._device
-        return _SampledBatch(
+        return SampledBatch(
             query,
             to_device(items, device),
             None if shared is None else to_device(shared, device),
@@ -319,7 +321,7 @@ def _all_scores(model: nn.Module, query: Query, items: Inputs) -> Tensor:
     return score_by_pairs(model, query, items)
 
 
-class _UserBatch(NamedTuple):
+class UserBatch(NamedTuple):
     """B users, the whole catalogue, and its columns that each of them had in training."""
 
     query: Query
@@ -374,7 +376,7 @@ class CatalogueObjective:
     def n_lookups(self) -> int:
         return self._batch_size * self._users.x_cat.shape[1] + self._items.x_cat.numel()
 
-    def epoch(self, rng: Generator) -> Iterator[_UserBatch]:
+    def epoch(self, rng: Generator) -> Iterator[UserBatch]:
         order = torch.randperm(len(self._user_rows), generator=rng)
         for chosen in order.split(self._batch_size):
             users = select(self._users, self._user_rows[chosen])
@@ -386,9 +388,9 @@ class CatalogueObjective:
             blank = Inputs(torch.zeros(n, 0, dtype=torch.int32), torch.zeros(n, 0))
             query = Query(to_device(users, self._device), to_device(blank, self._device))
             positives = select_bag(self._positives, chosen)
-            yield _UserBatch(query, items, bag_to_device(positives, self._device))
+            yield UserBatch(query, items, bag_to_device(positives, self._device))
 
-    def loss(self, batch: _UserBatch) -> Tensor:
+    def loss(self, batch: UserBatch) -> Tensor:
         value: Tensor
         if self._factors is not None:
             query = self._factors.query_factors(batch.query)

@@ -93,13 +93,18 @@ class StoreOptimiser:
         own = {id(kept.table) for kept in tables}
         dense = [p.grad for p in chosen if p.grad is not None and id(p) not in own]
         squares = sum(float(gradient.square().sum()) for gradient in dense)
-        squares += sum(kept.collect() for kept in tables)
+        squares += self.squares([kept.table for kept in tables])
         scale = max_norm / (math.sqrt(squares) + 1e-6)
         if scale < 1:
             for gradient in dense:
                 gradient.mul_(scale)
             for kept in tables:
                 kept.scale = scale
+
+    def squares(self, tables: Sequence[RowTable]) -> float:
+        """Sum of squares of these tables' gradients."""
+        ids = {id(table) for table in tables}
+        return sum(kept.collect() for kept in self._tables if id(kept.table) in ids)
 
     @torch.no_grad()
     def step(self, learning_rate: float, *, beta1: float = 0.9) -> None:

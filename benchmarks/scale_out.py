@@ -1,0 +1,222 @@
+"""Two processes against one: the same losses and weights; what a step costs; what a kill leaves.
+
+    python benchmarks/scale_out.py              # equality over 200 steps, and the CPU of a step
+    python benchmarks/scale_out.py --kill       # a process killed in the middle of a fit, resumed
+
+Data are made up from a seed: 20,000 ratings of 2,000 users and 1,000 items, a planted checkerboard
+of likes with noise, in batches of 512 whose last one is uneven; the tables that are spread have
+40,000 and 20,000 further rows. Nothing is selected. Processes are joined by gloo on one machine,
+one thread each; CPU is the user time of a process over the steps alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, nn
+
+from tabcf.contracts.inputs import Inputs
+from tabcf.contracts.table import EntityTable, Table
+from tabcf.contracts.target import TargetInfo
+from tabcf.losses import BPR, MSE
+from tabcf.nn import DotProductBias, EmbeddingNN
+from tabcf.training.loop import train
+from tabcf.training.objectives import Objective, PointwiseObjective, SampledObjective
+from tabcf.training.optimiser import Decay, Piece, decay_groups
+from tabcf.training.samplers import Catalogue, Chosen, UniformSampler
+from tabcf.training.scale_out.seam import ALONE, How, Ranks
+from tabcf.training.schedules import one_cycle
+from tabcf.training.state import weights_of
+
+N, N_USERS, N_ITEMS, BATCH = 20_000, 2_000, 1_000, 512
+FURTHER_USERS, FURTHER_ITEMS = 40_000, 20_000
+N_STEPS = 200
+TARGET = TargetInfo("regression", ("y",), center=(0.0,), scale=(1.0,))
+CASES = {
+    "dot product": "copied",
+    "dot product, tables spread": "spread",
+    "dot product, bpr": "copied",
+    "embedding network": "copied",
+    "embedding network, tables spread": "spread",
+    "embedding network, doubles": "copied",
+    "dot product, weighted events": "copied",
+}
+
+
+def ratings(*, is_weighted: bool, is_large: bool) -> Table:
+    rng = Generator().manual_seed(4)
+    users = torch.randint(1, N_USERS + 1, (N,), generator=rng).int()
+    items = torch.randint(1, N_ITEMS + 1, (N,), generator=rng).int()
+    target = 3 + ((users + items) % 2).float() + 0.1 * torch.randn(N, generator=rng)
+    n_users, n_items = N_USERS, N_ITEMS
+    if is_large:
+        n_users, n_items = n_users + FURTHER_USERS, n_items + FURTHER_ITEMS
+    return Table(
+        rows={"user": users, "item": items},
+        events=Inputs(torch.zeros(N, 0, dtype=torch.int32), torch.zeros(N, 0)),
+        entities={"user": entity(n_users), "item": entity(n_items)},
+        target=target,
+        weight=torch.rand(N, generator=rng) if is_weighted else None,
+    )
+
+
+def entity(n: int) -> EntityTable:
+    ids = torch.arange(n + 1, dtype=torch.int32)[:, None]
+    return EntityTable(Inputs(ids, torch.zeros(n + 1, 0)))
+
+
+def problem(case: str) -> tuple[Objective, nn.Module, nn.Module]:
+    is_large = CASES[case] == "spread"
+    table = ratings(is_weighted="weighted" in case, is_large=is_large)
+    sizes = [len(table.entities[name]) for name in ("user", "item")]
+    torch.manual_seed(0)
+    model: nn.Module
+    if "network" in case:
+        model = EmbeddingNN(sizes, widths=16, layers=[64], d_out=1)
+        if "doubles" in case:
+            model, table = model.double(), replace(table, target=table.target.double())
+    else:
+        model = DotProductBias(sizes, factors=16)
+    if "bpr" not in case:
+        loss: nn.Module = MSE(TARGET)
+        return PointwiseObjective(table, model, loss, batch_size=BATCH), model, loss
+    loss = BPR(TargetInfo("implicit"))
+    rows = torch.arange(1, N_ITEMS + 1)
+    catalogue = Catalogue(rows, torch.ones(len(rows), dtype=torch.int64))
+    chosen = Chosen(
+        table.rows["user"].long(),
+        table.rows["item"].long() - 1,
+        n_users=sizes[0],
+        n_items=len(rows),
+    )
+    objective = SampledObjective(
+        table,
+        model,
+        loss,
+        sampler=UniformSampler(catalogue, n=4),
+        chosen=chosen,
+        catalogue=catalogue,
+        batch_size=BATCH,
+    )
+    return objective, model, loss
+
+
+def trained(case: str, ranks: Ranks, *, n_steps: int = N_STEPS) -> dict[str, Any]:
+    """Losses of all steps, the weights, and the user seconds of a step."""
+    objective, model, loss = problem(case)
+
+    def decays(of: nn.Module) -> list[Piece]:
+        parameters = list(of.parameters())
+        return decay_groups(parameters, [p for p in parameters if p.ndim <= 1], {}, Decay(0.01))
+
+    epochs = -(-n_steps // objective.n_steps)
+    how = How("eager", decays, one_cycle(), 5e-3, epochs, clip_norm=1.0)
+    losses: list[float] = []
+    with ranks.wrap(objective, model, loss, how) as engine:
+        steps = engine.steps
+
+        class Heard:
+            """The same steps, with their losses kept."""
+
+            n_steps = steps.n_steps
+            settle, state, load_state = steps.settle, steps.state, steps.load_state
+
+            def epoch(self, rates: Any, rng: Generator, *, skip: int = 0) -> Any:
+                for taken in steps.epoch(rates, rng, skip=skip):
+                    losses.extend(taken)
+                    yield taken
+
+        started = os.times().user
+        train(
+            model,
+            Heard(),
+            schedule=how.schedule,
+            learning_rate=how.learning_rate,
+            epochs=epochs,
+            rng=Generator().manual_seed(1),
+            loss=loss,
+        )
+        seconds = os.times().user - started
+    return {
+        "note": engine.note,
+        "losses": losses[:n_steps],
+        "weights": weights_of(model, loss),
+        "ms_a_step": 1000 * seconds / len(losses),
+    }
+
+
+def one_rank(rank: int, size: int, folder: Path) -> None:
+    """All cases as one of several processes; the first one writes what came of them."""
+    from safetensors.torch import save_file
+
+    from tabcf.training.scale_out.group import joined
+    from tabcf.training.scale_out.ranks import TogetherRanks
+
+    torch.set_num_threads(1)
+    with joined(rank, size, meeting=f"file://{folder / 'meeting'}") as group:
+        for case in CASES:
+            found = trained(case, TogetherRanks(group))
+            if rank == 0:
+                weights = {n: v.contiguous() for n, v in found.pop("weights").items()}
+                save_file(weights, folder / f"{case}.safetensors")
+                (folder / f"{case}.json").write_text(json.dumps(found))
+
+
+def together(size: int, folder: Path) -> None:
+    """Have all cases trained by several processes."""
+    command = [sys.executable, __file__, "--folder", str(folder), "--size", str(size)]
+    ranks = [subprocess.Popen([*command, "--rank", str(rank)]) for rank in range(size)]
+    statuses = [rank.wait() for rank in ranks]
+    if any(statuses):
+        sys.exit("a process ended badly")
+
+
+def equality() -> None:
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        together(2, folder)
+        head = f"{'':34}{'loss, first → last':>20}{'off by':>10}{'weights':>10}{'ms a step':>12}"
+        print(f"{head}\n{'':34}{'':>20}{'(rel.)':>10}{'off by':>10}{'1 → 2':>12}")
+        for case in CASES:
+            alone = trained(case, ALONE)
+            two = json.loads((folder / f"{case}.json").read_text())
+            weights: Mapping[str, torch.Tensor] = load_file(folder / f"{case}.safetensors")
+            pairs = zip(alone["losses"], two["losses"], strict=True)
+            off = max(abs(a - b) / max(abs(a), 1e-9) for a, b in pairs)
+            apart = max(
+                float((value.double() - weights[name].double()).abs().max())
+                for name, value in alone["weights"].items()
+                if value.numel()
+            )
+            course = f"{alone['losses'][0]:.4f} → {alone['losses'][-1]:.4f}"
+            cost = f"{alone['ms_a_step']:.1f} → {two['ms_a_step']:.1f}"
+            print(f"{case:34}{course:>20}{off:>10.1e}{apart:>10.1e}{cost:>12}   {two['note']}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rank", type=int)
+    parser.add_argument("--size", type=int, default=2)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    if options.rank is not None:
+        one_rank(options.rank, options.size, options.folder)
+        return
+    equality()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""A fit by several processes: what goes with it, and starting them.
+
+Each process reads the spec and the data; the first one writes the run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tabcf.data.sources import source_of_frame
+from tabcf.errors import RunError, SpecError, TrainingError
+from tabcf.plugin.registry import Registry
+from tabcf.run.checkpoints import kept_by, partial_of, reserve
+from tabcf.run.children import Children, Message
+from tabcf.run.folds import as_sent, folds_of, told
+from tabcf.run.progress import Progress
+from tabcf.spec.read import SpecDocument
+from tabcf.spec.records import Spec
+
+__all__ = ["check_workers", "fit_by_processes", "is_together"]
+
+_CHILD = "tabcf.run.rank_process"
+
+
+def is_together(spec: Spec, out: Path | None, *, is_resumed: bool) -> bool:
+    """Whether a fit is one by several processes, or goes on from a state of several.
+
+    Raises:
+        RunError: One process began what several are to go on with.
+    """
+    kept = None if out is None or not is_resumed else kept_by(out)
+    if kept == "one" and spec.train.workers > 1:
+        raise RunError(
+            f"{out}: expected a fit that several processes began, found one by a single process; "
+            "go on with it by a single one (train.workers: 1)"
+        )
+    return spec.train.workers > 1 or kept == "several"
+
+
+def check_workers(spec: Spec, registry: Registry) -> None:
+    """Raise where several processes have nothing to share.
+
+    Raises:
+        SpecError: Says what, and what else to do.
+    """
+    if folds_of(spec, registry):
+        raise SpecError(
+            ["train.workers: folds are fitted side by side already; say how many by --jobs"]
+        )
+    stages = [(spec.model, spec.fit)]
+    if spec.retrieve is not None:
+        stages.append((spec.retrieve.model, None))
+    for model, fit in stages:
+        if fit is None and registry.resolve("model", model).definition.solve is None:
+            return
+    raise SpecError(
+        [f"train.workers: {spec.model.name} is solved rather than trained in steps; leave it out"]
+    )
+
+
+@dataclass
+class _Heard:
+    """What went wrong in which process."""
+
+    ended: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    gone: dict[int, str] = field(default_factory=dict)
+
+
+def fit_by_processes(
+    document: SpecDocument,
+    registry: Registry,
+    *,
+    data: Any,
+    name: str,
+    out: Path | None,
+    runs: Path | None,
+    plugins: Sequence[Any],
+    progress: Progress,
+    is_resumed: bool,
+) -> Path:
+    """Fit by as many processes of this machine as the spec's `train.workers` says.
+
+    Args:
+        document: The spec.
+        registry: The components that it names.
+        data: Events in place of the spec's: a frame or a path.
+        name: The run's.
+        out: A folder to write the run to.
+        runs: Without `out`, a folder to write the run into.
+        plugins: As for `fit`; names of modules alone.
+        progress: Told of the first process' epochs.
+        is_resumed: Whether the fit goes on from states that were kept.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        SpecError: Several processes do not go with the spec.
+        RunError: One of them was killed or ended badly; says how to go on.
+        TabcfError: What one of them raised.
+    """
+    check_workers(document.spec, registry)
+    if not all(isinstance(plugin, str) for plugin in plugins):
+        raise RunError(
+            "train.workers: expected plugins as names of modules, which other processes can "
+            "import; got an object"
+        )
+    if out is None:
+        if runs is None:
+            raise RunError(
+                "train.workers: expected the folder of the run in `out`, or of runs in `runs`, "
+                "since another process writes it"
+            )
+        out = reserve(runs, name)
+    size = document.spec.train.workers
+    progress.note(f"{size} processes")
+    with tempfile.TemporaryDirectory(prefix="tabcf-") as shared:
+        task = {
+            "spec": dict(document.tree),
+            "folder": None if document.folder is None else str(document.folder),
+            "name": name,
+            "plugins": list(plugins),
+            "out": str(out),
+            "is_resumed": is_resumed,
+            "size": size,
+            "meeting": (Path(shared) / "meeting").as_uri(),
+            **_sent(data, Path(shared)),
+        }
+        try:
+            heard = _have_done(task, size, document.spec.train.threads, progress)
+        finally:
+            if kept_by(out) is None:
+                shutil.rmtree(partial_of(out), ignore_errors=True)
+    _raise(heard, size, out)
+    return out
+
+
+def _sent(data: Any, folder: Path) -> Mapping[str, Any]:
+    """How the processes get the given data."""
+    is_path = data is None or isinstance(data, (str, Path))
+    source = None if is_path else source_of_frame(data)
+    sent = {"data": None if data is None else str(data)} if source is None else None
+    sent = as_sent(data, source, folder) if source is not None else sent
+    if sent is None:
+        raise RunError(
+            "train.workers: the frame has columns that no file holds as they are; write it to one"
+        )
+    return sent
+
+
+def _have_done(task: Message, size: int, threads: int, progress: Progress) -> _Heard:
+    """Run all processes to their end; the first one that fails by itself ends the others."""
+    heard = _Heard()
+    children = Children(_CHILD, threads=threads)
+
+    def run(rank: int) -> None:
+        def on_message(message: Message) -> None:
+            if "failed" in message:
+                heard.failed[rank] = message["failed"]
+            elif "gone" in message:
+                heard.gone[rank] = message["gone"]
+            told(message, progress)
+
+        try:
+            children.run({**task, "rank": rank}, on_message)
+        except TrainingError as error:
+            heard.ended[rank] = str(error)
+
+    pool = ThreadPoolExecutor(size)
+    try:
+        left = {pool.submit(run, rank) for rank in range(size)}
+        while left and not (heard.ended or heard.failed):
+            done, left = wait(left, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+    finally:
+        children.end()
+        pool.shutdown(wait=True, cancel_futures=True)
+        children.close()
+    return heard
+
+
+def _raise(heard: _Heard, size: int, out: Path) -> None:
+    """Raise what went wrong first of all; the others only lost the connection."""
+    partial = partial_of(out)
+    hint = ""
+    if kept_by(out) is not None:
+        hint = f"; its states are in {partial}: go on with --resume (in Python resume=True)"
+    for rank, reason in heard.ended.items():
+        raise RunError(f"process {rank} of the {size} that train: {reason}{hint}")
+    for reason in heard.failed.values():
+        raise TrainingError(reason)
+    for rank, reason in heard.gone.items():
+        raise RunError(f"process {rank} of the {size} that train: {reason}{hint}")
