@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["to_frame", "to_series"]
+__all__ = ["as_table", "chosen_columns", "to_frame", "to_series"]
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -38,3 +39,18 @@ def to_series(array: pa.Array | pa.ChunkedArray) -> pd.Series[Any]:
         types = {pa.int64(): pd.Int64Dtype()}
         return pd.Series(array.to_pandas(types_mapper=types.get))
     return pd.Series(array.to_pandas())
+
+
+def as_table(batch: pa.RecordBatch) -> pa.Table:
+    """A record batch as a table."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
+
+
+def chosen_columns(
+    names: Sequence[str], columns: Collection[str] | None
+) -> tuple[list[str], tuple[str, ...]]:
+    """The columns to read, at least one, and all that there are unless these are all."""
+    chosen = [key for key in names if columns is None or key in columns] or list(names[:1])
+    return chosen, tuple(names) if len(chosen) < len(names) else ()

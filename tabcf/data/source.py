@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,10 @@ import pandas as pd
 
 from tabcf.errors import DataError
 
-__all__ = ["Source"]
+__all__ = ["OnRows", "Source", "no_rows", "not_empty"]
+
+OnRows = Callable[[int, float], None]
+"""Told while a file is read how many rows there are so far, and which share of it they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +22,21 @@ class Source:
     """A frame and what to call it in messages.
 
     `is_text` says that it came from a text file, where the type of a value is not its author's
-    word; `first_line` is the line number of its first row there. `listed` keeps what was found of
-    ids that are text, as these are read when an encoder is fitted and again when it encodes.
+    word; `first_line` is the line number of its first row there. `all_columns` names those of the
+    file where only some were read. `listed` keeps what was found of ids that are text, as these are
+    read when an encoder is fitted and again when it encodes.
     """
 
     frame: pd.DataFrame
     name: str
     is_text: bool = False
     first_line: int | None = None
+    all_columns: tuple[str, ...] = ()
     listed: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def with_rows(self, frame: pd.DataFrame) -> Source:
+        """The same with other rows, whose lines are no longer known."""
+        return Source(frame, self.name, self.is_text, all_columns=self.all_columns)
 
     def place(self, position: int) -> str:
         """Where a row is, in the user's words: `line 4,512`, or `row 4,510` of a frame."""
@@ -39,9 +48,25 @@ class Source:
         """Raise if a column is missing; names the nearest one that is there."""
         for column in columns:
             if column not in self.frame.columns:
-                known = [str(name) for name in self.frame.columns]
+                known = list(self.all_columns) or [str(name) for name in self.frame.columns]
                 near = difflib.get_close_matches(column, known, n=1)
                 hint = f"did you mean '{near[0]}'? " if near else ""
                 raise DataError(
                     f"{self.name}: no column '{column}'; {hint}columns: {', '.join(known)}"
                 )
+
+
+def no_rows(name: str) -> DataError:
+    """That a source is empty."""
+    return DataError(f"{name}: expected rows below the header, got none")
+
+
+def not_empty(source: Source) -> Source:
+    """The source itself.
+
+    Raises:
+        DataError: It has no rows.
+    """
+    if len(source.frame) == 0:
+        raise no_rows(source.name)
+    return source

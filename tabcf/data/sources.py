@@ -7,17 +7,36 @@ from __future__ import annotations
 
 import difflib
 import glob
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from tabcf.data.arrow import to_frame
-from tabcf.data.files import ENDINGS, is_partitioned, read_file, read_partitioned
-from tabcf.data.source import Source
+from tabcf.data.files import (
+    ENDINGS,
+    file_batches,
+    is_partitioned,
+    partitioned_batches,
+    read_file,
+    read_partitioned,
+)
+from tabcf.data.source import OnRows, Source
 from tabcf.errors import DataError
 
-__all__ = ["Source", "as_source", "path_beside", "read_beside", "read_source", "source_of_frame"]
+__all__ = [
+    "OnRows",
+    "Source",
+    "as_source",
+    "files_of",
+    "path_beside",
+    "read_batches",
+    "read_beside",
+    "read_source",
+    "source_of_frame",
+]
 
 _BUILTIN = "builtin:"
 
@@ -54,30 +73,105 @@ def as_source(data: Any) -> Source:
     return read_source(str(data)) if isinstance(data, (str, Path)) else source_of_frame(data)
 
 
-def read_source(source: str, *, folder: Path | None = None, where: str = "data") -> Source:
-    """Read `builtin:NAME/TABLE`, a file, a folder or a glob; `folder` is what paths start from.
+def read_source(
+    source: str,
+    *,
+    folder: Path | None = None,
+    where: str = "data",
+    columns: Collection[str] | None = None,
+    on_rows: OnRows | None = None,
+) -> Source:
+    """Read `builtin:NAME/TABLE`, a file, a folder or a glob.
 
     A folder of folders such as `year=2024/` is one Parquet data set, and `year` a column of it.
+
+    Args:
+        source: Which.
+        folder: What paths start from.
+        where: What to call it in messages.
+        columns: Which to read, as far as they are there; all of them by default.
+        on_rows: Told by the way of what is read.
     """
-    if source.startswith(_BUILTIN):
-        path = _builtin_path(source, where)
-        return read_file(path, name=path.name)
-    path = (folder or Path()) / Path(source).expanduser()
-    if is_partitioned(path):
-        return read_partitioned(path, name=source)
-    files = _files(source, folder or Path(), where)
-    parts = [read_file(file, name=file.name) for file in files]
+    files = files_of(source, folder=folder, where=where)
+    if isinstance(files, Path):
+        return read_partitioned(files, name=source, columns=columns)
+    parts, n_rows = [], 0
+    for file, told in zip(files, _shares(files, on_rows), strict=True):
+        part = read_file(
+            file, name=file.name, columns=columns, on_rows=told and partial(told, n_rows)
+        )
+        parts.append(part)
+        n_rows += len(part.frame)
+        _check_same_columns(parts[0], part)
     if len(parts) == 1:
         return parts[0]
-    expected = list(parts[0].frame.columns)
-    for part in parts[1:]:
-        if set(part.frame.columns) != set(expected):
-            raise DataError(
-                f"{part.name}: expected the columns of {parts[0].name} ({', '.join(expected)}), "
-                f"got {', '.join(map(str, part.frame.columns))}"
-            )
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
-    return Source(frame, source, is_text=any(part.is_text for part in parts))
+    is_text = any(part.is_text for part in parts)
+    return Source(frame, source, is_text, all_columns=parts[0].all_columns)
+
+
+def read_batches(
+    source: str,
+    *,
+    folder: Path | None = None,
+    where: str = "data",
+    columns: Collection[str] | None = None,
+) -> Iterator[Source]:
+    """The rows of what `read_source` reads, some hundred thousand at a time.
+
+    Of a text file, a column's type is that which all of its values have, for which it is read
+    twice. Other files may have whole numbers as `int64` in one block and `Int64`, with missing
+    ones, in another; several files may differ in their types.
+    """
+    files = files_of(source, folder=folder, where=where)
+    if isinstance(files, Path):
+        yield from partitioned_batches(files, name=source, columns=columns)
+        return
+    first = None
+    for file in files:
+        for batch in file_batches(file, name=file.name, columns=columns):
+            first = first or batch
+            _check_same_columns(first, batch)
+            yield batch
+
+
+def files_of(source: str, *, folder: Path | None = None, where: str = "data") -> list[Path] | Path:
+    """The files that a source is of, or the folder of one partitioned Parquet data set.
+
+    Raises:
+        DataError: There are none.
+    """
+    if source.startswith(_BUILTIN):
+        return [_builtin_path(source, where)]
+    path = (folder or Path()) / Path(source).expanduser()
+    return path if is_partitioned(path) else _files(source, folder or Path(), where)
+
+
+def _shares(
+    files: Sequence[Path], on_rows: OnRows | None
+) -> Iterator[Callable[[int, int, float], None] | None]:
+    """What each of several files tells of the rows before its own, and of its own."""
+    if on_rows is None:
+        yield from (None for _ in files)
+        return
+    sizes = [file.stat().st_size for file in files]
+    total, done = max(sum(sizes), 1), 0
+
+    def told(done: int, size: int, before: int, n: int, share: float) -> None:
+        on_rows(before + n, (done + share * size) / total)
+
+    for size in sizes:
+        yield partial(told, done, size)
+        done += size
+
+
+def _check_same_columns(first: Source, part: Source) -> None:
+    expected, got = (s.all_columns or tuple(s.frame.columns) for s in (first, part))
+    if set(got) != set(expected):
+        raise DataError(
+            f"{part.name}: expected the columns of {first.name} ({', '.join(expected)}), "
+            f"got {', '.join(map(str, got))}"
+        )
 
 
 def path_beside(path: str, folder: Path | None) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,13 +21,16 @@ from tabcf.errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_query"]
+__all__ = ["query_batches", "read_query"]
 
+_NAME = "the query"
 _ROWS = 50_000
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def read_query(url: str, query: str, *, where: str = "data") -> Source:
+def read_query(
+    url: str, query: str, *, where: str = "data", on_rows: Callable[[int], None] | None = None
+) -> Source:
     """The rows that a query gives.
 
     Args:
@@ -35,6 +38,7 @@ def read_query(url: str, query: str, *, where: str = "data") -> Source:
             which may hold the whole URL.
         query: What is asked, in the database's own SQL.
         where: What to call it in messages.
+        on_rows: Told by the way how many rows came so far.
 
     Raises:
         DataError: The variable is not set, the database cannot be reached, it does not know what
@@ -42,6 +46,24 @@ def read_query(url: str, query: str, *, where: str = "data") -> Source:
             what the variables hold.
         MissingExtraError: SQLAlchemy is not installed.
     """
+    parts: list[pa.Table] = []
+    n_rows = 0
+    for part in _parts(url, query, where):
+        parts.append(part)
+        n_rows += part.num_rows
+        if on_rows is not None:
+            on_rows(n_rows)
+    return Source(to_frame(_joined(parts)), _NAME)
+
+
+def query_batches(url: str, query: str, *, where: str = "data") -> Iterator[Source]:
+    """The same rows, some ten thousand at a time; a column's type is that of the block's values."""
+    for part in _parts(url, query, where):
+        yield Source(to_frame(part), _NAME)
+
+
+def _parts(url: str, query: str, where: str) -> Iterator[pa.Table]:
+    """The rows of a query as Arrow tables, as the cursor gives them."""
     try:
         import sqlalchemy as sa
     except ImportError:
@@ -60,6 +82,7 @@ def read_query(url: str, query: str, *, where: str = "data") -> Source:
             f"{where}.sql.url: expected a URL such as sqlite:///ratings.db or "
             f"postgresql+psycopg://me:${{PASSWORD}}@host/name, got {url!r}"
         ) from None
+    is_empty = True
     try:
         with engine.connect() as connection:
             cursor = connection.execution_options(stream_results=True, yield_per=_ROWS)
@@ -73,16 +96,17 @@ def read_query(url: str, query: str, *, where: str = "data") -> Source:
                         f"{where}.sql.query: column names must be unique; given twice: "
                         f"{', '.join(twice)}; name them apart with AS"
                     )
-                table = _table(names, result.partitions())
+                for rows in result.partitions(_ROWS):
+                    is_empty = False
+                    yield _table(names, rows)
             connection.rollback()
     except sa.exc.SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
         raise DataError(f"{where}.sql: {engine.url!r}: {said[0]}") from None
     finally:
         engine.dispose()
-    if table.num_rows == 0:
+    if is_empty:
         raise DataError(f"{where}.sql.query: expected rows, got none")
-    return Source(to_frame(table), "the query")
 
 
 def _filled(url: str, where: str) -> str:
@@ -97,21 +121,22 @@ def _filled(url: str, where: str) -> str:
     return _VARIABLE.sub(value, url)
 
 
-def _table(names: Sequence[str], partitions: Iterator[Sequence[Any]]) -> pa.Table:
-    """Rows as one Arrow table; a column's type is one that all its values fit."""
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     import pyarrow as pa
 
-    parts = []
-    for rows in partitions:
-        columns = zip(*rows, strict=True)
-        arrays = [_array(name, values) for name, values in zip(names, columns, strict=True)]
-        parts.append(pa.Table.from_arrays(arrays, names=list(names)))
-    if not parts:
-        return pa.Table.from_arrays([pa.nulls(0) for _ in names], names=list(names))
+    columns = zip(*rows, strict=True)
+    arrays = [_array(name, values) for name, values in zip(names, columns, strict=True)]
+    return pa.Table.from_arrays(arrays, names=list(names))
+
+
+def _joined(parts: Sequence[pa.Table]) -> pa.Table:
+    """All parts as one table; a column's type is one that all its values fit."""
+    import pyarrow as pa
+
     try:
         return pa.concat_tables(parts, promote_options="permissive")
     except pa.ArrowInvalid as error:
-        raise DataError(f"the query: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{_NAME}: {str(error).splitlines()[0]}") from None
 
 
 def _array(name: str, values: Sequence[Any]) -> pa.Array:
@@ -125,4 +150,4 @@ def _array(name: str, values: Sequence[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"the query: column '{name}': {str(error).splitlines()[0]}") from None
+        raise DataError(f"{_NAME}: column '{name}': {str(error).splitlines()[0]}") from None

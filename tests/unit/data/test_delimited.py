@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabcf.data import delimited, files
+from tabcf.data import delimited, parquet, text_types
 from tabcf.data.arrow import to_frame
 from tabcf.data.sources import read_source
 
@@ -98,8 +98,8 @@ def test_a_quoted_value_may_go_over_lines(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from(PLAIN + ODD + TOO_LARGE), min_size=1, max_size=6))
 def test_the_quick_look_finds_what_the_careful_one_does(values: list[str]) -> None:
     text = pa.array(["1", *values])[1:]
-    kind, part = delimited._typed(text, delimited._Kind.MISSING)
-    expected, careful = delimited._typed_with_care(text, delimited._Kind.MISSING)
+    kind, part = text_types.typed(text, text_types.Kind.MISSING)
+    expected, careful = text_types._typed_with_care(text, text_types.Kind.MISSING)
     assert kind is expected
     assert pc.all(pc.equal(part.cast(careful.type), careful)).as_py() in (True, None)
 
@@ -107,7 +107,7 @@ def test_the_quick_look_finds_what_the_careful_one_does(values: list[str]) -> No
 def test_a_parquet_file_of_many_blocks_is_read_as_arrow_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_ROWS", 16)
+    monkeypatch.setattr(parquet, "ROWS", 16)
     table = pa.table(
         {
             "text": [f"u{n}" for n in range(100)],

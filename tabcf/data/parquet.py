@@ -1,0 +1,155 @@
+"""Reading Parquet: one file, or a folder of folders such as `year=2024/`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tabcf.data.arrow import as_table, chosen_columns, to_frame
+from tabcf.data.source import OnRows, Source, not_empty
+from tabcf.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+
+__all__ = [
+    "PARQUET",
+    "ROWS",
+    "parquet_batches",
+    "partitioned_batches",
+    "read_parquet",
+    "read_partitioned",
+]
+
+PARQUET = (".parquet", ".pq")
+"""How the names of Parquet files end."""
+ROWS = 1 << 17
+"""Rows that are read at a time."""
+
+
+@contextmanager
+def _parquet_errors(what: str) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise DataError(f"{what}: {str(error).splitlines()[0]}") from None
+
+
+def read_partitioned(path: Path, *, name: str, columns: Collection[str] | None = None) -> Source:
+    """Read a folder of Parquet files in folders such as `year=2024/month=7/`.
+
+    Raises:
+        DataError: A file cannot be read, or has other columns than the others.
+    """
+    with _parquet_errors(f"{name}: cannot be read"):
+        parts = _partitioned(path, name)
+        chosen, others = chosen_columns(parts.schema.names, columns)
+        table = parts.to_table(columns=chosen, use_threads=False)
+    return not_empty(Source(to_frame(table), name, all_columns=others))
+
+
+def partitioned_batches(
+    path: Path, *, name: str, columns: Collection[str] | None = None
+) -> Iterator[Source]:
+    """The rows of such a folder some at a time."""
+    with _parquet_errors(f"{name}: cannot be read"):
+        parts = _partitioned(path, name)
+        chosen, others = chosen_columns(parts.schema.names, columns)
+        for batch in parts.to_batches(columns=chosen, batch_size=ROWS, use_threads=False):
+            if len(batch):
+                yield Source(to_frame(as_table(batch)), name, all_columns=others)
+
+
+def _partitioned(path: Path, name: str) -> ds.Dataset:
+    import pyarrow.dataset as ds
+
+    files = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in PARQUET)
+    parts = ds.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
+    for file in parts.files:
+        own = ds.dataset(file, format="parquet").schema.names
+        missing = [column for column in own if column not in parts.schema.names]
+        if missing:
+            raise DataError(
+                f"{name}: expected the same columns in each file, got "
+                f"'{missing[0]}' in {Path(file).relative_to(path)} alone"
+            )
+    return parts
+
+
+def _opened(path: Path, columns: Collection[str] | None) -> tuple[pq.ParquetFile, _Columns]:
+    """A Parquet file alone: what the folders around it are called is no column."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    names = file.schema_arrow.names
+    # Dots and repeats would make it doubtful which column is asked for.
+    is_plain = len(set(names)) == len(names) and not any("." in key for key in names)
+    return file, _Columns(*chosen_columns(names, columns if is_plain else None), is_plain)
+
+
+class _Columns(NamedTuple):
+    """`chosen` columns of `others`, or of just these; `is_plain` if they go by their names."""
+
+    chosen: list[str]
+    others: tuple[str, ...]
+    is_plain: bool
+
+
+def read_parquet(
+    path: Path, name: str, *, columns: Collection[str] | None, on_rows: OnRows | None
+) -> Source:
+    """Read one file; columns of numbers some rows at a time into what they end up in."""
+    with _parquet_errors(f"{name}: not a Parquet file"):
+        file, (chosen, others, is_plain) = _opened(path, columns)
+        numbers = _complete_numbers(file, chosen, on_rows) if is_plain else {}
+        if not numbers:
+            table = file.read(columns=chosen if others else None, use_threads=False)
+            return Source(to_frame(table), name, all_columns=others)
+        rest = [key for key in chosen if key not in numbers]
+        frame = to_frame(file.read(columns=rest, use_threads=False)) if rest else pd.DataFrame()
+    made = {key: numbers[key] if key in numbers else frame[key] for key in chosen}
+    return Source(pd.DataFrame(made, copy=False), name, all_columns=others)
+
+
+def parquet_batches(path: Path, name: str, *, columns: Collection[str] | None) -> Iterator[Source]:
+    """The rows of one file some at a time."""
+    with _parquet_errors(f"{name}: not a Parquet file"):
+        file, (chosen, others, _) = _opened(path, columns)
+        for batch in file.iter_batches(ROWS, columns=chosen if others else None, use_threads=False):
+            yield Source(to_frame(as_table(batch)), name, all_columns=others)
+
+
+def _complete_numbers(
+    file: pq.ParquetFile, chosen: Sequence[str], on_rows: OnRows | None
+) -> dict[str, np.ndarray]:
+    """The columns of numbers without missing ones, filled in some rows at a time."""
+    import pyarrow as pa
+
+    n = file.metadata.num_rows
+    columns = {
+        field.name: np.empty(n, field.type.to_pandas_dtype())
+        for field in file.schema_arrow
+        if field.name in chosen
+        and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+    }
+    if not columns:
+        return {}
+    start = 0
+    for batch in file.iter_batches(ROWS, columns=list(columns), use_threads=False):
+        for key, part in zip(batch.schema.names, batch.columns, strict=True):
+            if part.null_count:
+                columns.pop(key, None)
+            elif key in columns:
+                columns[key][start : start + len(part)] = part.to_numpy()
+        start += len(batch)
+        if on_rows is not None:
+            on_rows(start, start / n)
+    return columns
