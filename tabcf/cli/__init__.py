@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "builtin_command", "cli", "main"]
 # Each command with its one line in `tabcf --help`, so that help loads none of their modules.
 COMMANDS = {
     "audit": "Show what lists do to groups of users and items, and hold them to gates.",
+    "cache": "Show or clear what is kept of large files.",
     "compare": "Compare runs user by user on their test rows.",
     "datasets": "List, fetch and find the built-in data sets.",
     "docs": "Show a component's options, defaults and example.",

@@ -44,6 +44,11 @@ __all__ = ["command"]
     type=click.IntRange(min=1),
     help="Processes that train one model together; the same as --set train.workers=N.",
 )
+@click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Read and encode anew, and keep nothing of it for the next fit.",
+)
 @click.option("--quiet", is_flag=True, help="Print only where the run is.")
 @click.option("--json", "style", flag_value="json", help="Print the report as JSON.")
 def command(
@@ -54,6 +59,7 @@ def command(
     jobs: int | None,
     resume: bool,
     nproc: int | None,
+    no_cache: bool,
     quiet: bool,
     style: str | None,
 ) -> None:
@@ -79,6 +85,7 @@ def command(
             plugins=session().plugins,
             progress=progress,
             resume=resume,
+            cache=not no_cache,
         )
     else:
         run = fit(
@@ -91,6 +98,7 @@ def command(
             progress=progress,
             jobs=jobs,
             resume=resume,
+            cache=not no_cache,
         )
     if run is None:  # the first of several processes has it
         return

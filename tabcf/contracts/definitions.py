@@ -211,10 +211,14 @@ class SplitDefinition(Definition):
     `roles` maps `user`, `item` and `target` to column names, as far as there are any. A split that
     can be several ones has `folds(options)`: the options of each by its name, none where the given
     options are of one alone. `assign` then takes the first of them.
+
+    `reads(options)` names the columns that `assign` looks at beside those of `roles`, by their
+    role or their name; without it all columns of the events are read.
     """
 
     assign: Callable[[pd.DataFrame, dict[str, str], Any, np.random.Generator], np.ndarray]
     folds: Callable[[Any], Mapping[str, Mapping[str, Any]]] | None = None
+    reads: Callable[[Any], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

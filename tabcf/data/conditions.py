@@ -1,11 +1,10 @@
-"""Conditions on a table's rows, such as `year >= 1990 and genres has Comedy`; parsed, never run."""
+"""The rows of a table for which conditions such as `year >= 1990` hold."""
 
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,9 @@ import pandas as pd
 from tabcf.data.sources import Source
 from tabcf.data.values import numbers, sets
 from tabcf.errors import DataError
+from tabcf.spec.conditions import Condition, parse_conditions
 
-__all__ = ["columns_of", "matching"]
+__all__ = ["matching"]
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
@@ -24,18 +24,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_AND = re.compile(r"\s+and\s+")
-_CONDITION = re.compile(
-    r"\s*(?P<column>.+?)\s*(?:(?P<sign>>=|<=|==|!=|>|<)|\b(?P<has>has)\b)\s*(?P<value>.+?)\s*"
-)
-
-
-class _Condition(NamedTuple):
-    """One comparison of a column with a value."""
-
-    column: str
-    sign: str
-    value: str
 
 
 def matching(
@@ -59,30 +47,13 @@ def matching(
         [True, False]
     """
     holds = np.ones(len(source.frame), dtype=bool)
-    for part in _AND.split(text):
-        condition = _parsed(part, where)
+    for condition in parse_conditions(text, where=where):
         source.require([condition.column])
         holds &= _holds(source, condition, where, separator)
     return holds
 
 
-def columns_of(text: str, *, where: str = "where") -> list[str]:
-    """The columns that conditions compare."""
-    return [_parsed(part, where).column for part in _AND.split(text)]
-
-
-def _parsed(text: str, where: str) -> _Condition:
-    match = _CONDITION.fullmatch(text)
-    if match is None:
-        raise DataError(
-            f"{where}: expected such as 'year >= 1990' or 'genres has Comedy', got {text!r}; "
-            f"signs: {' '.join(_OPERATORS)} has"
-        )
-    value = match["value"].strip("'\"")
-    return _Condition(match["column"], match["sign"] or "has", value)
-
-
-def _holds(source: Source, condition: _Condition, where: str, separator: str) -> np.ndarray:
+def _holds(source: Source, condition: Condition, where: str, separator: str) -> np.ndarray:
     series = source.frame[condition.column]
     holds: np.ndarray
     if condition.sign == "has":

@@ -145,7 +145,7 @@ class Encoder:
         events.require([*self._ids.values(), *self.event_sources])
         rows = self.encode_ids(events, without=requests or ())
         entity_columns = self._training_columns if is_training else self._entity_columns
-        tables = self._training_tables if is_training else self.tables
+        tables = self.training_tables if is_training else self.tables
         standing: dict[str, tuple[pd.DataFrame, np.ndarray]] = {}
         for name, source in (requests or {}).items():
             standing[name] = self._request(name, source)
@@ -346,7 +346,8 @@ class Encoder:
         return self._entity_columns
 
     @cached_property
-    def _training_tables(self) -> dict[str, EntityTable]:
+    def training_tables(self) -> dict[str, EntityTable]:
+        """The entities as training rows see them, with columns that leave their own events out."""
         maker = self._training_columns
         if maker is self._entity_columns:
             return self.tables

@@ -49,4 +49,4 @@ def merge_duplicates(
         means = frame.groupby(list(pair), sort=False, dropna=False)[target].transform("mean")
         frame = frame.assign(**{target: means})
     kept = frame.drop_duplicates(list(pair), keep="last" if rule == "last" else "first")
-    return Source(kept.reset_index(drop=True), source.name, source.is_text)
+    return source.with_rows(kept.reset_index(drop=True))

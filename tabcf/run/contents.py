@@ -13,7 +13,7 @@ import pandas as pd
 from tabcf.contracts.model import ColumnRows, LevelDraws, PosteriorDraws
 from tabcf.contracts.selector import Selector
 from tabcf.contracts.table import Table
-from tabcf.data.conditions import columns_of, matching
+from tabcf.data.conditions import matching
 from tabcf.data.events import is_positive
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import Source, as_source
@@ -28,6 +28,7 @@ from tabcf.run.prepare import encode_rows
 from tabcf.run.rerank import resolve_reranking
 from tabcf.run.results import FitReport
 from tabcf.run.versions import version_folder
+from tabcf.spec.conditions import columns_of
 from tabcf.spec.records import Spec
 
 if TYPE_CHECKING:

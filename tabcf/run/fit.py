@@ -11,17 +11,17 @@ from typing import Any
 from tabcf.contracts.options import FromColumn
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
-from tabcf.data.doctor import examine
 from tabcf.data.parts import VALID
 from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage
+from tabcf.run.cached import doctors_warnings, load_events
 from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
 from tabcf.run.cross_validation import CrossValidation
 from tabcf.run.fitted_run import run_of
 from tabcf.run.folder import environment, load
 from tabcf.run.folds import cross_validate, folds_of
-from tabcf.run.prepare import Events, first_stage_of, load_events
+from tabcf.run.prepare import Events, first_stage_of
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.ranked import check_workers, fit_by_processes, is_together
 from tabcf.run.registry import compose_registry
@@ -48,6 +48,7 @@ def fit(
     progress: Progress | None = None,
     jobs: int | None = None,
     resume: bool = False,
+    cache: bool = True,
 ) -> Run | CrossValidation:
     """Train, test and, with `out`, save what a spec declares.
 
@@ -66,6 +67,8 @@ def fit(
         resume: Go on with the fit that was broken off: that of `out`, or the last one of the spec
             in `runs`. It ends with the weights that it would have had without a break. Of a
             cross-validation, the folds that are not done.
+        cache: Whether what comes of reading and encoding large files is kept on disk, and found
+            there by the next fit of the same.
 
     Returns:
         The run. After Ctrl-C it holds the weights reached by then; of two stages, that ends the
@@ -97,7 +100,7 @@ def fit(
             check_workers(document.spec, registry)
         return cross_validate(
             document,
-            load_events(document.spec, registry, data=data, folder=document.folder),
+            load_events(document.spec, registry, data=data, folder=document.folder, cache=cache),
             fit_events,
             data=data,
             out=folder,
@@ -106,6 +109,7 @@ def fit(
             progress=progress,
             jobs=jobs,
             resume=resume,
+            cache=cache,
         )
     if folder is None and runs is not None and resume:
         folder = broken_off(Path(runs), name)
@@ -120,9 +124,10 @@ def fit(
             plugins=plugins,
             progress=progress,
             is_resumed=resume,
+            cache=cache,
         )
         return load(folder, plugins=plugins)
-    events = load_events(document.spec, registry, data=data, folder=document.folder)
+    events = load_events(document.spec, registry, data=data, folder=document.folder, cache=cache)
     if folder is None and runs is not None:
         folder = reserve(Path(runs), name)
     return fit_events(
@@ -240,11 +245,7 @@ def _fit(
         spec = spec.model_copy(update={"track": ()})
     first = None if spec.retrieve is None else _first_stage(spec, registry, events, ranks)
     stage = Stage.of(spec, registry, events, ranks)
-    warnings = (
-        []
-        if ranks.rank
-        else examine(events.source, events.part, events.target, spec_columns(spec, events))
-    )
+    warnings = [] if ranks.rank else doctors_warnings(spec, events, spec_columns(spec, events))
     for guess in events.guesses:
         progress.note(f"{guess.name}: {guess.kind or 'not used'} ({guess.reason})")
     for warning in warnings:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tabcf.errors import TabcfError
+from tabcf.run.cached import load_events
 from tabcf.run.children import Message, serve
 from tabcf.run.fit import fit_events
-from tabcf.run.prepare import load_events
 from tabcf.run.registry import compose_registry
 from tabcf.spec.read import read_spec
 from tabcf.training.loop import EpochReport
@@ -44,7 +44,13 @@ def _fit(task: Any, send: Callable[[Message], None]) -> None:
     folder = None if task["folder"] is None else Path(task["folder"])
     try:
         document = read_spec(task["spec"], compose_registry(task["plugins"]), folder=folder)
-        events = load_events(document.spec, document.registry, data=task["data"], folder=folder)
+        events = load_events(
+            document.spec,
+            document.registry,
+            data=task["data"],
+            folder=folder,
+            cache=task["cache"],
+        )
         fit_events(
             document.spec,
             document.registry,

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tabcf.data.conditions import columns_of
 from tabcf.data.encoder import Encoder
 from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.sources import Source
@@ -59,6 +58,7 @@ from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
 from tabcf.run.versions import read_versions, version_folder, version_in_use
 from tabcf.run.weights import load_weights, save_weights
+from tabcf.spec.conditions import columns_of
 from tabcf.spec.records import Spec
 
 if TYPE_CHECKING:

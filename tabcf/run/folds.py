@@ -142,6 +142,7 @@ def cross_validate(
     progress: Progress,
     jobs: int | None = None,
     resume: bool = False,
+    cache: bool = True,
 ) -> CrossValidation:
     """Fit and test every fold of the spec's split.
 
@@ -156,6 +157,7 @@ def cross_validate(
         progress: Told of each fold.
         jobs: How many at a time; by default as many as there are cores for.
         resume: Fit those that are not done of `out`, or of the spec's last folder in `runs`.
+        cache: Whether encoded rows of large files are kept on disk, and found there.
 
     Raises:
         TabcfError: No fold could be fitted.
@@ -184,14 +186,15 @@ def cross_validate(
     is_interrupted = False
     with tempfile.TemporaryDirectory(prefix="tabcf-") as shared:
         given = as_sent(data, events.source, Path(shared)) if n_jobs > 1 else None
-        can_send = given is not None and all(isinstance(plugin, str) for plugin in plugins)
-        if can_send and folder is None:
+        if not all(isinstance(plugin, str) for plugin in plugins):
+            given = None
+        if given is not None and folder is None:
             scratch = Scratch()
         try:
-            if can_send:
+            if given is not None:
                 where = folder if scratch is None else scratch.path
                 assert where is not None
-                _side_by_side(work, n_jobs, where, given, plugins)
+                _side_by_side(work, n_jobs, where, {**given, "cache": cache}, plugins)
             else:
                 _one_by_one(work, events, fit_events)
         except KeyboardInterrupt:
@@ -225,7 +228,7 @@ def _one_by_one(work: _Work, events: Events, fit_events: FitEvents) -> None:
 
 
 def _side_by_side(
-    work: _Work, n_jobs: int, folder: Path, data: Mapping[str, Any] | None, plugins: Sequence[Any]
+    work: _Work, n_jobs: int, folder: Path, given: Mapping[str, Any], plugins: Sequence[Any]
 ) -> None:
     """Fit several folds at a time, each in a process of its own."""
     children = Children(_CHILD, threads=work.document.spec.train.threads)
@@ -247,7 +250,7 @@ def _side_by_side(
             "plugins": list(plugins),
             "out": str(folder / f"fold-{fold}"),
             "is_resumed": _has_states(folder, fold),
-            **(data or {}),
+            **given,
         }
         children.run(task, heard)
         if failure:

@@ -12,7 +12,7 @@ from torch import Generator
 from tabcf.data.parts import TRAIN
 from tabcf.errors import SpecError
 from tabcf.run.build import build_decays, build_loss, build_objective, model_builder
-from tabcf.run.prepare import encode_split, load_events
+from tabcf.run.cached import encode_split, load_events
 from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_loss
 from tabcf.run.unknown import unknown_policy

@@ -20,7 +20,7 @@ from tabcf.data.events import is_positive, merge_duplicates
 from tabcf.data.infer import ColumnGuess, guess_columns
 from tabcf.data.parts import GIVEN, TEST, TRAIN, VALID
 from tabcf.data.plans import ColumnPlan
-from tabcf.data.sources import Source, read_source, source_of_frame
+from tabcf.data.sources import OnRows, Source, read_source, source_of_frame
 from tabcf.data.sql import read_query
 from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.data.weights import event_weights
@@ -31,6 +31,7 @@ from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.spec.columns import missing_metric_columns
 from tabcf.spec.defaults import default_split
 from tabcf.spec.places import as_text
+from tabcf.spec.reads import event_columns, split_columns
 from tabcf.spec.records import Component, Rows, Spec
 from tabcf.spec.references import spec_columns
 from tabcf.spec.stages import first_stage
@@ -39,6 +40,7 @@ from tabcf.training.weights import propensity_weights, user_weights, weighted
 __all__ = [
     "Encoded",
     "Events",
+    "check_metric_columns",
     "column_plans",
     "encode_rows",
     "encode_split",
@@ -114,15 +116,21 @@ class Encoded:
 
 
 def load_events(
-    spec: Spec, registry: Registry, *, data: Any = None, folder: Path | None = None
+    spec: Spec,
+    registry: Registry,
+    *,
+    data: Any = None,
+    folder: Path | None = None,
+    on_rows: OnRows | None = None,
 ) -> Events:
-    """Read, clean, check and split a spec's events.
+    """Read, clean, check and split a spec's events; `on_rows` is told by the way of what is read.
 
     Raises:
         DataError: Something about the data; says in which file and where.
         SpecError: A column kind, an option or a metric that does not fit the data.
     """
-    source = _read_events(spec, data, folder)
+    columns = event_columns(spec, registry)
+    source = _read_events(spec, data, folder, columns, on_rows)
     entities = {
         name: (
             EntityPlan(name, entity.id, entity.label),
@@ -132,8 +140,8 @@ def load_events(
         )
         for name, entity in spec.entities.items()
     }
-    _check_metric_columns(spec, registry, entities["item"][1] if "item" in entities else None)
-    source = _with_files(spec, registry, source, folder)
+    check_metric_columns(spec, registry, entities["item"][1] if "item" in entities else None)
+    source = _with_files(spec, registry, source, folder, columns)
     source.require([entity.id for entity in spec.entities.values()])
     has_pair = {"user", "item"} <= set(spec.entities)
     if has_pair:
@@ -155,25 +163,42 @@ def split_again(spec: Spec, registry: Registry, events: Events) -> Events:
     return replace(events, part=_split(spec, registry, events.source))
 
 
-def _read_events(spec: Spec, data: Any, folder: Path | None) -> Source:
+def _read_events(
+    spec: Spec,
+    data: Any,
+    folder: Path | None,
+    columns: frozenset[str] | None,
+    on_rows: OnRows | None,
+) -> Source:
     if data is not None and not isinstance(data, (str, Path)):
         return source_of_frame(data)
     if data is not None:
-        return read_source(str(data))
+        return read_source(str(data), columns=columns, on_rows=on_rows)
     if spec.data is None:
         raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
-    return read_rows(spec.data, folder, where="data")
+    return read_rows(spec.data, folder, where="data", columns=columns, on_rows=on_rows)
 
 
-def read_rows(rows: Rows, folder: Path | None, *, where: str) -> Source:
-    """Rows from where a spec says; paths are relative to the folder."""
+def read_rows(
+    rows: Rows,
+    folder: Path | None,
+    *,
+    where: str,
+    columns: frozenset[str] | None = None,
+    on_rows: OnRows | None = None,
+) -> Source:
+    """Rows from where a spec says; paths are relative to the folder.
+
+    Of files only some columns are read, if these are given; what a query gives is its author's say.
+    """
     if rows.sql is not None:
-        return read_query(rows.sql.url, rows.sql.query, where=where)
+        told = None if on_rows is None else lambda n_rows: on_rows(n_rows, 0.0)
+        return read_query(rows.sql.url, rows.sql.query, where=where, on_rows=told)
     assert rows.path is not None
-    return read_source(rows.path, folder=folder, where=where)
+    return read_source(rows.path, folder=folder, where=where, columns=columns, on_rows=on_rows)
 
 
-def _check_metric_columns(spec: Spec, registry: Registry, items: Source | None) -> None:
+def check_metric_columns(spec: Spec, registry: Registry, items: Source | None) -> None:
     """Raise for a metric or re-ranker that would miss its column only after training."""
     readers = [
         (("metrics", position), registry.resolve("metric", component))
@@ -191,7 +216,13 @@ def _check_metric_columns(spec: Spec, registry: Registry, items: Source | None) 
         raise SpecError([f"{as_text(path)}: {message}" for path, message in missing])
 
 
-def _with_files(spec: Spec, registry: Registry, source: Source, folder: Path | None) -> Source:
+def _with_files(
+    spec: Spec,
+    registry: Registry,
+    source: Source,
+    folder: Path | None,
+    columns: frozenset[str] | None,
+) -> Source:
     """With `split: files`, all parts' rows, told apart by a column."""
     options = None if spec.split is None else registry.resolve("split", spec.split).options
     if not isinstance(options, FilesOptions):
@@ -199,10 +230,11 @@ def _with_files(spec: Spec, registry: Registry, source: Source, folder: Path | N
     frames = [source.frame.assign(**{PART_COLUMN: "train"})]
     for part, path in (("valid", options.valid), ("test", options.test)):
         if path is not None:
-            found = read_source(path, folder=folder, where=f"split.files.{part}")
+            where = f"split.files.{part}"
+            found = read_source(path, folder=folder, where=where, columns=columns)
             found.require(list(source.frame.columns))
             frames.append(found.frame[source.frame.columns].assign(**{PART_COLUMN: part}))
-    return Source(pd.concat(frames, ignore_index=True), source.name, source.is_text)
+    return source.with_rows(pd.concat(frames, ignore_index=True))
 
 
 def _is_auto(spec: Spec) -> bool:
@@ -266,6 +298,8 @@ def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
     roles = {name: entity.id for name, entity in spec.entities.items() if name in ("user", "item")}
     if spec.target.column is not None:
         roles["target"] = spec.target.column
+    named = split_columns(spec, split.definition, split.options)
+    Source(source.frame, "split", all_columns=source.all_columns).require(named)
     rng = np.random.default_rng(spec.seed)
     part = split.definition.assign(source.frame, roles, split.options, rng)
     if not (part == TRAIN).any():
@@ -342,5 +376,4 @@ def _with_scale(spec: Spec, registry: Registry, target: TargetInfo, source: Sour
 
 
 def _take(source: Source, positions: np.ndarray) -> Source:
-    frame: pd.DataFrame = source.frame.iloc[positions].reset_index(drop=True)
-    return Source(frame, source.name, source.is_text)
+    return source.with_rows(source.frame.iloc[positions].reset_index(drop=True))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tabcf.errors import TabcfError
+from tabcf.run.cached import load_events
 from tabcf.run.children import Message, serve
 from tabcf.run.fit import fit_together
 from tabcf.run.fold_process import Told
-from tabcf.run.prepare import load_events
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.registry import compose_registry
 from tabcf.spec.read import read_spec
@@ -35,7 +35,13 @@ def work(task: Any, send: Callable[[Message], None]) -> None:
             fit_together(
                 document.spec,
                 document.registry,
-                load_events(document.spec, document.registry, data=task["data"], folder=folder),
+                load_events(
+                    document.spec,
+                    document.registry,
+                    data=task["data"],
+                    folder=folder,
+                    cache=task["cache"],
+                ),
                 name=task["name"],
                 progress=progress,
                 out=Path(task["out"]),

@@ -84,6 +84,7 @@ def fit_by_processes(
     plugins: Sequence[Any],
     progress: Progress,
     is_resumed: bool,
+    cache: bool,
 ) -> Path:
     """Fit by as many processes of this machine as the spec's `train.workers` says.
 
@@ -97,6 +98,7 @@ def fit_by_processes(
         plugins: As for `fit`; names of modules alone.
         progress: Told of the first process' epochs.
         is_resumed: Whether the fit goes on from states that were kept.
+        cache: As for `fit`.
 
     Returns:
         The run's folder.
@@ -129,6 +131,7 @@ def fit_by_processes(
             "plugins": list(plugins),
             "out": str(out),
             "is_resumed": is_resumed,
+            "cache": cache,
             "size": size,
             "meeting": (Path(shared) / "meeting").as_uri(),
             **_sent(data, Path(shared)),

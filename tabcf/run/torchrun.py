@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tabcf.run.cached import load_events
 from tabcf.run.checkpoints import broken_off, reserve
 from tabcf.run.fit import fit_together
-from tabcf.run.prepare import load_events
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.ranked import check_workers
 from tabcf.run.registry import compose_registry
@@ -38,6 +38,7 @@ def fit_as_one_of_several(
     plugins: Sequence[Any],
     progress: Progress | None,
     resume: bool,
+    cache: bool,
 ) -> Run | None:
     """Fit with the others; args are those of `tabcf.fit`.
 
@@ -55,7 +56,7 @@ def fit_as_one_of_several(
     name = document.spec.name or document.name
     if out is not None:
         Run.check_free(out)
-    events = load_events(document.spec, registry, data=data, folder=document.folder)
+    events = load_events(document.spec, registry, data=data, folder=document.folder, cache=cache)
     with joined(rank, size, meeting="env://") as group:
         ranks = TogetherRanks(group)
         if out is None:

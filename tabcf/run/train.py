@@ -26,8 +26,9 @@ from tabcf.run.build import (
     model_builder,
     plugins_at_work,
 )
+from tabcf.run.cached import encode_split, encoded_rows
 from tabcf.run.checkpoints import PhaseKeeper, Spent
-from tabcf.run.prepare import Encoded, Events, encode_rows, encode_split
+from tabcf.run.prepare import Encoded, Events
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy
@@ -133,7 +134,7 @@ def fit_stage(
     before = Spent() if keeper is None else keeper.spent
     valid: Mapping[str, float] = {}
     if stage.events.count(VALID) and stage.ranks.rank == 0:
-        table = encode_rows(encoded.encoder, encoded.target, stage.events.learnable(VALID))
+        table = encoded_rows(stage.spec, stage.registry, stage.events, encoded, VALID)
         valid = evaluate(trained, table, stage.metrics, seen=trained.seen)
     return Fitted(
         trained,
@@ -300,7 +301,7 @@ def _train(
         is_validated = bool(metrics) and events.count(VALID) > 0
         validated = None
         if is_validated and stage.ranks.rank == 0:
-            validated = encode_rows(encoded.encoder, encoded.target, events.learnable(VALID))
+            validated = encoded_rows(spec, registry, events, encoded, VALID)
 
         def measured() -> Mapping[str, float]:
             assert validated is not None

@@ -13,9 +13,10 @@ from tabcf.data.parts import TEST, VALID
 from tabcf.data.sources import Source
 from tabcf.errors import SpecError, TabcfError
 from tabcf.plugin.registry import Registry
+from tabcf.run.cached import load_events
 from tabcf.run.fit import fit_events
 from tabcf.run.folds import folds_of
-from tabcf.run.prepare import Events, load_events
+from tabcf.run.prepare import Events
 from tabcf.run.progress import Silent
 from tabcf.run.registry import compose_registry
 from tabcf.spec.overrides import path_of

@@ -15,12 +15,12 @@ import pandas as pd
 
 from tabcf.data.sources import source_of_frame
 from tabcf.errors import RunError, SpecError, TabcfError, TrainingError
+from tabcf.run.cached import load_events
 from tabcf.run.children import Children, Message
 from tabcf.run.cross_validation import Scratch
 from tabcf.run.fit import fit_events
 from tabcf.run.folder import next_free
 from tabcf.run.folds import as_sent, fingerprint
-from tabcf.run.prepare import load_events
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.registry import compose_registry
 from tabcf.run.resolve import resolve_metrics

@@ -238,6 +238,18 @@ def _role(roles: _Roles, role: str, split: str) -> str:
     return roles[role]
 
 
+def _nothing(o: Options) -> tuple[str, ...]:
+    return ()
+
+
+def _by(o: StratifiedOptions | KFoldOptions | ColdOptions) -> tuple[str, ...]:
+    return () if o.by is None else (o.by,)
+
+
+def _column(o: TimeOptions | LeaveLastOutOptions | LabelsOptions) -> tuple[str, ...]:
+    return (o.column,)
+
+
 SPLITS = (
     SplitDefinition(
         name="random",
@@ -245,6 +257,7 @@ SPLITS = (
         options=Shares,
         summary="Rows at random.",
         assign=_random,
+        reads=_nothing,
     ),
     SplitDefinition(
         name="stratified",
@@ -252,6 +265,7 @@ SPLITS = (
         options=StratifiedOptions,
         summary="Rows at random, with equal shares of each value of a column.",
         assign=_stratified,
+        reads=_by,
     ),
     SplitDefinition(
         name="time",
@@ -259,6 +273,7 @@ SPLITS = (
         options=TimeOptions,
         summary="The newest rows test: what a model meets once it is in use.",
         assign=_time,
+        reads=_column,
     ),
     SplitDefinition(
         name="leave_last_out",
@@ -266,6 +281,7 @@ SPLITS = (
         options=LeaveLastOutOptions,
         summary="Each user's last events test.",
         assign=_leave_last_out,
+        reads=_column,
     ),
     SplitDefinition(
         name="kfold",
@@ -273,6 +289,7 @@ SPLITS = (
         options=KFoldOptions,
         summary="Cross-validation: each of k random folds tests once; or one of them alone.",
         assign=_kfold,
+        reads=_by,
         folds=_kfolds,
     ),
     SplitDefinition(
@@ -281,6 +298,7 @@ SPLITS = (
         options=OfficialOptions,
         summary="A published fold of MovieLens-100K, or all five.",
         assign=_official,
+        reads=_nothing,
         folds=_officials,
     ),
     SplitDefinition(
@@ -289,6 +307,7 @@ SPLITS = (
         options=LabelsOptions,
         summary="A column says train, valid or test.",
         assign=_labels,
+        reads=_column,
     ),
     SplitDefinition(
         name="files",
@@ -296,6 +315,7 @@ SPLITS = (
         options=FilesOptions,
         summary="Validation and test rows come in files of their own.",
         assign=_files,
+        reads=_nothing,
     ),
     SplitDefinition(
         name="cold",
@@ -303,5 +323,6 @@ SPLITS = (
         options=ColdOptions,
         summary="Users, items or both whom training never sees, with the first events or none.",
         assign=_cold,
+        reads=_by,
     ),
 )
