@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -96,17 +96,19 @@ class Encoder:
         plans: Iterable[ColumnPlan],
         *,
         entities: Mapping[str, tuple[EntityPlan, Source | None]] | None = None,
+        on_share: Callable[[float], None] | None = None,
     ) -> Encoder:
         """Learn vocabularies and scales from `events`, which must be training rows only.
 
         An entity's attributes are learnt from those of its rows that have training events, each
-        counted once.
+        counted once. `on_share` is told by the way how much of it is done.
         """
-        plans = tuple(plans)
-        built = {
-            name: build_entity(plan, source, events)
-            for name, (plan, source) in (entities or {}).items()
-        }
+        plans, entities = tuple(plans), entities or {}
+        step = _steps(len(entities) + len(plans), on_share)
+        built = {}
+        for name, (entity_plan, own) in entities.items():
+            built[name] = build_entity(entity_plan, own, events)
+            step()
         states: dict[str, Any] = {}
         encodings: dict[str, Encoding | None] = {}
         maker = Maker(training_frames(events, built), {plan.key: plan for plan in plans}, states)
@@ -122,6 +124,7 @@ class Encoder:
             if plan.table != EVENT:
                 series = series.iloc[1:].reset_index(drop=True)
             encodings[plan.key] = _encoding(plan, series, source) if plan.is_input else None
+            step()
         fitted = [FittedColumn(plan, states.get(plan.key), encodings[plan.key]) for plan in plans]
         return cls(fitted, built)
 
@@ -486,6 +489,17 @@ class Encoder:
         roles = [name for name in _ROLES if name in self.entities]
         further = [name for name in self.entities if name not in _ROLES]
         return [*roles, EVENT, *further]
+
+
+def _steps(n: int, on_share: Callable[[float], None] | None) -> Callable[[], None]:
+    """What says after each of n steps which share of them is done."""
+    done = iter(range(1, n + 1))
+
+    def step() -> None:
+        if on_share is not None:
+            on_share(next(done) / n)
+
+    return step
 
 
 def _encoding(plan: ColumnPlan, series: pd.Series[Any], source: Source) -> Encoding:

@@ -127,11 +127,13 @@ def load_events(
     return CachedEvents.of(events, key, kept)
 
 
-def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) -> Encoded:
+def encode_split(
+    spec: Spec, registry: Registry, events: Events, *parts: int, on_rows: OnRows | None = None
+) -> Encoded:
     """Fit the encoder on some parts' rows and encode them, or find that done."""
 
     def encode() -> Encoded:
-        return prepare.encode_split(spec, registry, events, *parts)
+        return prepare.encode_split(spec, registry, events, *parts, on_rows=on_rows)
 
     if not _is_cached(events):
         return encode()

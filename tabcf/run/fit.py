@@ -22,7 +22,7 @@ from tabcf.run.fitted_run import run_of
 from tabcf.run.folder import environment, load
 from tabcf.run.folds import cross_validate, folds_of
 from tabcf.run.prepare import Events, first_stage_of
-from tabcf.run.progress import Progress, Silent
+from tabcf.run.progress import Progress, Silent, rows_told
 from tabcf.run.ranked import check_workers, fit_by_processes, is_together
 from tabcf.run.registry import compose_registry
 from tabcf.run.run import Run
@@ -95,12 +95,24 @@ def fit(
     if folder is not None and not (resume and has_folds):
         Run.check_free(folder)
     name = document.spec.name or document.name
+
+    def read() -> Events:
+        with rows_told(progress, "reading") as on_rows:
+            return load_events(
+                document.spec,
+                registry,
+                data=data,
+                folder=document.folder,
+                cache=cache,
+                on_rows=on_rows,
+            )
+
     if has_folds:
         if document.spec.train.workers > 1:
             check_workers(document.spec, registry)
         return cross_validate(
             document,
-            load_events(document.spec, registry, data=data, folder=document.folder, cache=cache),
+            read(),
             fit_events,
             data=data,
             out=folder,
@@ -127,7 +139,7 @@ def fit(
             cache=cache,
         )
         return load(folder, plugins=plugins)
-    events = load_events(document.spec, registry, data=data, folder=document.folder, cache=cache)
+    events = read()
     if folder is None and runs is not None:
         folder = reserve(Path(runs), name)
     return fit_events(

@@ -324,14 +324,29 @@ def first_stage_of(spec: Spec, registry: Registry, events: Events) -> tuple[Spec
     return first, own
 
 
-def encode_split(spec: Spec, registry: Registry, events: Events, *parts: int) -> Encoded:
-    """Fit the encoder on some parts' rows and encode them."""
+def encode_split(
+    spec: Spec,
+    registry: Registry,
+    events: Events,
+    *parts: int,
+    on_rows: OnRows | None = None,
+) -> Encoded:
+    """Fit the encoder on some parts' rows and encode them; `on_rows` is told of it by the way."""
     learnable = events.learnable(*parts)
-    encoder = Encoder.fit(learnable, events.plans, entities=events.entities)
+    n = len(learnable.frame)
+
+    def told(share: float) -> None:
+        # To encode the rows takes about as long as to learn from them.
+        if on_rows is not None:
+            on_rows(int(share / 2 * n), share / 2)
+
+    encoder = Encoder.fit(learnable, events.plans, entities=events.entities, on_share=told)
     target = _with_scale(spec, registry, events.target, learnable)
     train = training_rows(spec, encoder, target, learnable)
     has_pair = {"user", "item"} <= set(spec.entities)
     past = past_of(encoder, train, events.rows(*parts)) if has_pair else None
+    if on_rows is not None:
+        on_rows(n, 1.0)
     return Encoded(encoder, target, train, past, parts)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
+from tabcf.data.source import OnRows
 from tabcf.training.loop import EpochReport
 
-__all__ = ["Progress", "Silent", "epoch_line"]
+__all__ = ["Progress", "Silent", "epoch_line", "rows_told"]
 
 
 def epoch_line(report: EpochReport, epochs: int) -> str:
@@ -21,6 +25,9 @@ def epoch_line(report: EpochReport, epochs: int) -> str:
 class Progress(Protocol):
     """Told of each step; shows it or not."""
 
+    def rows(self, what: str, n_rows: int, share: float) -> None:
+        """Rows are read or encoded: what is done, how many so far, which share of all that is."""
+
     def start(self, epochs: int, n_steps: int) -> None:
         """A training begins."""
 
@@ -31,7 +38,7 @@ class Progress(Protocol):
         """One epoch is done."""
 
     def stop(self) -> None:
-        """The training has ended."""
+        """Reading, encoding or training has ended."""
 
     def note(self, text: str) -> None:
         """Something to know."""
@@ -40,8 +47,19 @@ class Progress(Protocol):
         """Something to look at."""
 
 
+@contextmanager
+def rows_told(progress: Progress, what: str) -> Iterator[OnRows]:
+    """What tells of rows that are read or encoded within the block."""
+    try:
+        yield partial(progress.rows, what)
+    finally:
+        progress.stop()
+
+
 class Silent:
     """Shows nothing."""
+
+    def rows(self, what: str, n_rows: int, share: float) -> None: ...
 
     def start(self, epochs: int, n_steps: int) -> None: ...
 

@@ -29,7 +29,7 @@ from tabcf.run.build import (
 from tabcf.run.cached import encode_split, encoded_rows
 from tabcf.run.checkpoints import PhaseKeeper, Spent
 from tabcf.run.prepare import Encoded, Events
-from tabcf.run.progress import Progress, Silent
+from tabcf.run.progress import Progress, Silent, rows_told
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.records import Spec
@@ -120,7 +120,7 @@ def fit_stage(
         keeper: Keeps the state of the training by the way, and may have one to go on from.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
-    encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN)
+    encoded = _encoded(stage, progress, TRAIN)
     trained, training = _train(
         stage,
         encoded,
@@ -160,7 +160,7 @@ def refit_stage(
     Args and result are those of `fit_stage`; what was measured stays that of the first fit.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
-    encoded = encode_split(stage.spec, stage.registry, stage.events, TRAIN, VALID)
+    encoded = _encoded(stage, progress, TRAIN, VALID)
     epochs = fitted.training.best_epoch or stage.spec.train.epochs
     trained, _ = _train(
         stage,
@@ -182,6 +182,11 @@ def refit_stage(
         fitted.seconds + before.seconds + time.perf_counter() - started,
         fitted.cpu_seconds + before.cpu_seconds + time.process_time() - cpu_started,
     )
+
+
+def _encoded(stage: Stage, progress: Progress, *parts: int) -> Encoded:
+    with rows_told(progress, "encoding") as on_rows:
+        return encode_split(stage.spec, stage.registry, stage.events, *parts, on_rows=on_rows)
 
 
 def continue_stage(
