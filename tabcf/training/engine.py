@@ -15,7 +15,6 @@ from tabcf.errors import SpecError
 from tabcf.nn import DotProduct, DotProductBias, RowTable
 from tabcf.training.fused.handwritten import HandwrittenSteps
 from tabcf.training.fused.problem import FORMS, pair_problem
-from tabcf.training.fused.sequences import is_stable
 from tabcf.training.objectives import Objective, PointwiseObjective, SampledObjective
 from tabcf.training.optimiser import BETA2, AdamW, Piece
 from tabcf.training.samplers import PopularitySampler, UniformSampler
@@ -29,6 +28,7 @@ from tabcf.training.store.choice import (
     why_dense,
 )
 from tabcf.training.store.optimiser import StoreOptimiser
+from tabcf.training.store.replay import is_replayable
 from tabcf.training.store.rows import RowUpdate
 
 __all__ = ["Engine", "EngineName", "choose_engine", "chosen_tables", "why_eager"]
@@ -142,7 +142,7 @@ def _compiled(
     """Compiled fused steps, or why there are none."""
     decay = max(piece.decay for piece in pieces)
     if not at_all_moments(
-        schedule, learning_rate, lambda rate: is_stable(rate, decay=decay, beta2=BETA2)
+        schedule, learning_rate, lambda rate: is_replayable(rate, decay=decay, beta2=BETA2)
     ):
         return "learning rate times weight decay is too large for that"
     try:

@@ -15,14 +15,19 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tabcf.training.compiling import compiled
-from tabcf.training.fused.state import BPR, HUBER, MSE, Rows, Scratch, Sequences, Settings
+from tabcf.training.compiling import compiled, prefetch
+from tabcf.training.fused.compiled_losses import pairwise, pointwise, shares
+from tabcf.training.fused.state import BPR, Rows, Scratch, Sequences, Settings
+from tabcf.training.store.replay import nodes
 
 __all__ = ["settle", "take_steps"]
 
 _f32 = np.float32
+_nodes = compiled(nodes)
 # Steps back that the table of missed steps reaches; it costs as much as a few rows.
 _REACH = 128
+# Rows ahead that are fetched from memory while one is worked on.
+_AHEAD = 4
 
 
 @compiled
@@ -61,12 +66,12 @@ def take_steps(
         stop = min(start + size, n_events)
         t = first + n_done
         batch = ids[start:stop]
-        _share(weight[start:stop], share[: stop - start])
+        shares(weight[start:stop], share[: stop - start])
         n_touched = _gather(rows, scratch, sequences, settings, batch, t)
         if settings.form == BPR:
-            loss = _pairwise(rows, scratch, batch, share)
+            loss = pairwise(rows, scratch, batch, share)
         else:
-            loss = _pointwise(rows, scratch, settings, batch, target[start:stop], share)
+            loss = pointwise(rows, scratch, settings, batch, target[start:stop], share)
         losses[n_done] = loss
         if not np.isfinite(loss):
             break
@@ -100,20 +105,6 @@ def settle(rows: Rows, scratch: Scratch, sequences: Sequences, settings: Setting
 
 
 @compiled
-def _share(weight: NDArray[np.float32], share: NDArray[np.float32]) -> None:
-    """What each event counts in the mean of its batch; all the same without weights."""
-    if not len(weight):
-        share[:] = 1 / len(share)
-        return
-    total = 0.0
-    for b in range(len(share)):
-        total += weight[b]
-    smallest = np.finfo(np.float32).tiny
-    for b in range(len(share)):
-        share[b] = weight[b] / max(total, smallest)
-
-
-@compiled
 def _gather(
     rows: Rows,
     scratch: Scratch,
@@ -137,34 +128,46 @@ def _gather(
         bias_gradient[k] = 0
         for d in range(gradient.shape[1]):
             gradient[k, d] = 0
-    reach = _tabulate(scratch, sequences, t - 1) if t > 1 else 0
+    reach = _tabulate(scratch, sequences, settings, t - 1) if t > 1 else 0
     _catch_up(rows, scratch, sequences, settings, n_touched, t - 1, reach)
     return n_touched
 
 
 @compiled
-def _tabulate(scratch: Scratch, sequences: Sequences, t: int) -> int:
+def _tabulate(scratch: Scratch, sequences: Sequences, settings: Settings, t: int) -> int:
     """Tabulate what becomes of rows up to step t, by the step that they were last brought up to.
 
     Follows on from the table for step t - 1; gives how many steps back it now reaches.
     """
-    betas, keeps, moves = scratch.betas, scratch.keeps, scratch.moves
+    betas, keeps, ratios, moves = scratch.betas, scratch.keeps, scratch.ratios, scratch.moves
     tail, fade, beta1 = sequences.tail, sequences.fade, sequences.beta1[t]
-    scale = sequences.missed_scale
+    eps = settings.base_eps
     n = min(t, _REACH)
     betas[t - 1] = 1.0
     for s in range(t - n, t):
         betas[s] *= beta1
     for own in range(tail.shape[0]):
         keep = sequences.keep[own, t]
-        first, second = tail[own, 0, t], tail[own, 1, t]
-        keeps[own, t - 1] = 1.0
+        ratio = beta1 / (keep * fade[1])
+        keeps[own, t - 1] = ratios[own, t - 1] = 1.0
         for s in range(t - n, t):
             keeps[own, s] *= keep
+            ratios[own, s] *= ratio
+        rest0, rest1 = tail[own, 0, t], tail[own, 1, t]
+        rest2, rest3 = tail[own, 2, t], tail[own, 3, t]
         for s in range(t - n, t):
-            moves[own, 0, s] = keeps[own, s]
-            moves[own, 1, s] = keeps[own, s] * tail[own, 0, s] - betas[s] / fade[t - s] * first
-            moves[own, 2, s] = (keeps[own, s] * tail[own, 1, s] - betas[s] * second) * scale[s]
+            kept, q, grown = keeps[own, s], ratios[own, s], 1 / fade[t - s]
+            first, second, a, b = _nodes(
+                tail[own, 0, s] - q * rest0,
+                tail[own, 1, s] - q * grown * rest1,
+                tail[own, 2, s] - q * grown * grown * rest2,
+                tail[own, 3, s] - q * grown * grown * grown * rest3,
+            )
+            moves[own, 0, s] = kept
+            moves[own, 1, s] = kept * first
+            moves[own, 2, s] = kept * second * eps
+            moves[own, 3, s] = a * eps
+            moves[own, 4, s] = b * eps
     return n
 
 
@@ -186,149 +189,67 @@ def _catch_up(
     value, mean, root, bias, bias_mean, bias_root, last = rows
     touched, faded = scratch.touched, scratch.faded
     betas, moves = scratch.betas, scratch.moves
-    tail, log_keep, log_beta1 = sequences.tail, sequences.log_keep, sequences.log_beta1
-    missed_eps, missed_scale = sequences.missed_eps, sequences.missed_scale
     n_left, has_bias = settings.n_left, settings.has_bias
     left, right = settings.left, settings.right
     left_bias, right_bias = settings.left_bias, settings.right_bias
+    n_bytes = 4 * value.shape[1]
     for k in range(n):
+        if k + _AHEAD < n:
+            ahead = touched[k + _AHEAD]
+            for byte in range(0, n_bytes, 64):
+                prefetch(value, ahead, byte)
+                prefetch(mean, ahead, byte)
+                prefetch(root, ahead, byte)
         r = touched[k]
         s = last[r]
         beta = 1.0
         fade = 1.0
         if s < t:
             fade = sequences.fade[t - s]
-            eps = _f32(missed_eps[s])
-            is_tabulated = t - s <= reach
-            beta = betas[s] if is_tabulated else np.exp(log_beta1[t] - log_beta1[s])
             own = left if r < n_left else right
-            if is_tabulated:
-                kept, h1, h2 = moves[own, 0, s], moves[own, 1, s], moves[own, 2, s]
+            of_bias = left_bias if r < n_left else right_bias
+            if t - s <= reach:
+                beta = betas[s]
+                kept, first, second = moves[own, 0, s], moves[own, 1, s], moves[own, 2, s]
+                a, b = moves[own, 3, s], moves[own, 4, s]
             else:
-                keep = np.exp(log_keep[own, t] - log_keep[own, s])
-                kept = _f32(keep)
-                h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
-                h2 = _f32((keep * tail[own, 1, s] - beta * tail[own, 1, t]) * missed_scale[s])
+                beta = np.exp(sequences.log_beta1[t] - sequences.log_beta1[s])
+                kept, first, second, a, b = _missed(sequences, settings, own, s, t)
             for d in range(value.shape[1]):
-                size = root[r, d] + eps
-                moved = mean[r, d] * (root[r, d] * h1 + h2) / (size * size)
+                size = (root[r, d] + a) * (root[r, d] + b)
+                moved = mean[r, d] * (root[r, d] * first + second) / size
                 value[r, d] = kept * value[r, d] - moved
             if has_bias:
-                own = left_bias if r < n_left else right_bias
-                if is_tabulated:
-                    kept, h1, h2 = moves[own, 0, s], moves[own, 1, s], moves[own, 2, s]
-                else:
-                    keep = np.exp(log_keep[own, t] - log_keep[own, s])
-                    kept = _f32(keep)
-                    h1 = _f32(keep * tail[own, 0, s] - beta / fade * tail[own, 0, t])
-                    h2 = _f32((keep * tail[own, 1, s] - beta * tail[own, 1, t]) * missed_scale[s])
-                size = bias_root[r] + eps
-                bias[r] = kept * bias[r] - bias_mean[r] * (bias_root[r] * h1 + h2) / (size * size)
+                if own != of_bias and t - s <= reach:
+                    kept, first = moves[of_bias, 0, s], moves[of_bias, 1, s]
+                    second = moves[of_bias, 2, s]
+                    a, b = moves[of_bias, 3, s], moves[of_bias, 4, s]
+                elif own != of_bias:
+                    kept, first, second, a, b = _missed(sequences, settings, of_bias, s, t)
+                size = (bias_root[r] + a) * (bias_root[r] + b)
+                moved = bias_mean[r] * (bias_root[r] * first + second) / size
+                bias[r] = kept * bias[r] - moved
         faded[k, 0] = beta
         faded[k, 1] = fade
 
 
 @compiled
-def _pointwise(
-    rows: Rows,
-    scratch: Scratch,
-    settings: Settings,
-    ids: NDArray[np.int32],
-    target: NDArray[np.float32],
-    share: NDArray[np.float32],
-) -> float:
-    """Add up the gradients of events that have a target; gives their loss."""
-    value, bias = rows.value, rows.bias
-    slot, gradient, bias_gradient = scratch.slot, scratch.gradient, scratch.bias_gradient
-    form, has_range, delta = settings.form, settings.has_range, _f32(settings.delta)
-    low, width = _f32(settings.low), _f32(settings.high - settings.low)
-    l2 = _f32(settings.l2 / ids.shape[0])
-    one, two, half = _f32(1), _f32(2), _f32(0.5)
-    total = 0.0
-    for b in range(ids.shape[0]):
-        left, right = ids[b, 0], ids[b, 1]
-        u, i = slot[left], slot[right]
-        output = bias[left] + bias[right]
-        for d in range(value.shape[1]):
-            output += value[left, d] * value[right, d]
-        slope = one
-        if has_range:
-            sigmoid = one / (one + np.exp(-output))
-            output = sigmoid * width + low
-            slope = width * sigmoid * (one - sigmoid)
-        error = output - target[b]
-        size = abs(error)
-        if form == MSE:
-            loss = error * error
-            push = two * error
-        elif form == HUBER and size <= delta:
-            loss = half * error * error
-            push = error
-        elif form == HUBER:
-            loss = delta * (size - half * delta)
-            push = delta * np.sign(error)
-        else:
-            loss = size
-            push = np.sign(error)
-        total += share[b] * loss
-        push *= slope * share[b]
-        for d in range(value.shape[1]):
-            gradient[u, d] += push * value[right, d]
-        for d in range(value.shape[1]):
-            gradient[i, d] += push * value[left, d]
-        bias_gradient[u] += push
-        bias_gradient[i] += push
-        if l2 > 0:
-            squares = bias[left] * bias[left] + bias[right] * bias[right]
-            for d in range(value.shape[1]):
-                squares += value[left, d] * value[left, d] + value[right, d] * value[right, d]
-            for d in range(value.shape[1]):
-                gradient[u, d] += two * l2 * value[left, d]
-            for d in range(value.shape[1]):
-                gradient[i, d] += two * l2 * value[right, d]
-            bias_gradient[u] += two * l2 * bias[left]
-            bias_gradient[i] += two * l2 * bias[right]
-            total += l2 * squares
-    return total
-
-
-@compiled
-def _pairwise(
-    rows: Rows, scratch: Scratch, ids: NDArray[np.int32], share: NDArray[np.float32]
-) -> float:
-    """Add up the gradients of events and of the items drawn for them; gives their loss."""
-    value, bias = rows.value, rows.bias
-    slot, gradient, bias_gradient = scratch.slot, scratch.gradient, scratch.bias_gradient
-    one, zero = _f32(1), _f32(0)
-    total = 0.0
-    for b in range(ids.shape[0]):
-        left, right = ids[b, 0], ids[b, 1]
-        u, i = slot[left], slot[right]
-        n_drawn = 0
-        for c in range(2, ids.shape[1]):
-            n_drawn += ids[b, c] >= 0
-        for c in range(2, ids.shape[1]):
-            other = ids[b, c]
-            if other < 0:
-                continue
-            j = slot[other]
-            behind = bias[other] - bias[right]
-            for d in range(value.shape[1]):
-                behind += value[left, d] * (value[other, d] - value[right, d])
-            # softplus and its slope, without overflow
-            small = np.exp(-abs(behind))
-            counts = share[b] / _f32(n_drawn)
-            total += counts * (max(behind, zero) + np.log1p(small))
-            push = counts * (one if behind > 0 else small) / (one + small)
-            for d in range(value.shape[1]):
-                gradient[u, d] += push * (value[other, d] - value[right, d])
-            for d in range(value.shape[1]):
-                gradient[i, d] -= push * value[left, d]
-            for d in range(value.shape[1]):
-                gradient[j, d] += push * value[left, d]
-            bias_gradient[i] -= push
-            bias_gradient[j] += push
-    return total
+def _missed(
+    sequences: Sequences, settings: Settings, own: int, s: int, t: int
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
+    """What a row missed from step s to t, worked out on its own: kept, first, second, a and b."""
+    tail, log_keep, log_beta1 = sequences.tail, sequences.log_keep, sequences.log_beta1
+    log_kept = log_keep[own, t] - log_keep[own, s]
+    log_grown = -(t - s) / 2 * math.log(settings.beta2)
+    log_ratio = log_beta1[t] - log_beta1[s] - log_kept
+    kept, eps = math.exp(log_kept), settings.base_eps
+    first, second, a, b = _nodes(
+        tail[own, 0, s] - math.exp(log_ratio + log_grown) * tail[own, 0, t],
+        tail[own, 1, s] - math.exp(log_ratio + 2 * log_grown) * tail[own, 1, t],
+        tail[own, 2, s] - math.exp(log_ratio + 3 * log_grown) * tail[own, 2, t],
+        tail[own, 3, s] - math.exp(log_ratio + 4 * log_grown) * tail[own, 3, t],
+    )
+    return _f32(kept), _f32(kept * first), _f32(kept * second * eps), _f32(a * eps), _f32(b * eps)
 
 
 @compiled

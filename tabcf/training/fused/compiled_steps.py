@@ -21,7 +21,7 @@ __all__ = ["CompiledSteps"]
 
 # What is kept from one step to the next, beside the rows' values.
 _ROWS = ("mean", "root", "bias_mean", "bias_root", "last")
-_TABLE = ("betas", "keeps", "moves")
+_TABLE = ("betas", "keeps", "ratios")
 _FORMS: dict[Form, int] = {"mse": MSE, "mae": MAE, "huber": HUBER, "bpr": BPR}
 
 
@@ -57,6 +57,7 @@ class CompiledSteps:
             l2=float(problem.l2),
             clip_norm=float(clip_norm or 0.0),
             beta2=BETA2,
+            base_eps=EPS,
             batch_size=problem.batch_size,
             n_left=problem.n_left,
             left=left,
@@ -83,7 +84,8 @@ class CompiledSteps:
             faded=np.zeros((most, 2)),
             betas=np.zeros(problem.n_steps + 1),
             keeps=np.zeros((len(self._decays), problem.n_steps + 1)),
-            moves=np.zeros((len(self._decays), 3, problem.n_steps + 1), np.float32),
+            ratios=np.zeros((len(self._decays), problem.n_steps + 1)),
+            moves=np.zeros((len(self._decays), 5, problem.n_steps + 1), np.float32),
         )
         self._sequences: Sequences | None = None
         self._n_before = 0

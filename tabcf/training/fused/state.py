@@ -48,8 +48,10 @@ class Scratch(NamedTuple):
         touched: `(S,)`: the rows of the batch, in the order in which they came.
         gradient: `(S, D)`. bias_gradient: `(S,)`.
         faded: `(S, 2)`: what became of a row's mean and root over the steps that it missed.
-        betas: `(T + 1,)`; keeps: `(K, T + 1)`: products of beta1 and keep of the steps after one.
-        moves: `(K, 3, T + 1)`: keep and both sums for a row that was last brought up to a step.
+        betas: `(T + 1,)`; keeps, ratios: `(K, T + 1)`: products of beta1, of keep, and of what the
+            sum of w falls off by, of the steps after one.
+        moves: `(K, 5, T + 1)`: what a row that was last brought up to a step missed: kept, first,
+            second, a and b of `tabcf.training.store.replay.Missed`.
     """
 
     slot: _Integers
@@ -59,6 +61,7 @@ class Scratch(NamedTuple):
     faded: _Doubles
     betas: _Doubles
     keeps: _Doubles
+    ratios: _Doubles
     moves: _Floats
 
 
@@ -69,18 +72,14 @@ class Sequences(NamedTuple):
         step_size: `(T + 1,)`: the learning rate times the correction of the root for its early
             bias, over that of the mean.
         eps: `(T + 1,)`: eps times the correction of the root.
-        missed_eps, missed_scale: `(T + 1,)`: e of the steps that a row missed after step t, and
-            what the second sum is multiplied with.
         beta1: `(T + 1,)`. log_beta1: `(T + 1,)` its logarithms, summed.
         fade: `(T + 1,)`: what a root is multiplied with over so many steps without a gradient.
         keep: `(K, T + 1)`: 1 less learning rate times decay. log_keep: its logarithms, summed.
-        tail: `(K, 2, T + 1)`: see `tabcf.training.fused.sequences`.
+        tail: `(K, 4, T + 1)`: see `tabcf.training.fused.sequences`.
     """
 
     step_size: _Doubles
     eps: _Doubles
-    missed_eps: _Doubles
-    missed_scale: _Doubles
     beta1: _Doubles
     log_beta1: _Doubles
     fade: _Doubles
@@ -100,6 +99,7 @@ class Settings(NamedTuple):
         l2: Factor of the squares of the rows that an event uses.
         clip_norm: Largest norm of a batch's gradient; 0 for no such limit.
         beta2: Decay of the running mean of squares.
+        base_eps: AdamW's eps, without a correction.
         batch_size: Events a step.
         n_left: Rows of the left column.
         left, right, left_bias, right_bias: Which of the decays is whose.
@@ -114,6 +114,7 @@ class Settings(NamedTuple):
     l2: float
     clip_norm: float
     beta2: float
+    base_eps: float
     batch_size: int
     n_left: int
     left: int

@@ -14,7 +14,7 @@ from tabcf.nn.rows import RowTable
 from tabcf.training.optimiser import BETA2, Piece
 from tabcf.training.schedules import Schedule
 from tabcf.training.steps import Rate
-from tabcf.training.store.ledger import is_replayable
+from tabcf.training.store.replay import is_replayable
 
 __all__ = ["UpdateName", "at_all_moments", "is_large", "tables_of", "why_dense"]
 

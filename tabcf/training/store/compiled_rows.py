@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tabcf.training.compiling import compiled, prefetch
-from tabcf.training.store.ledger import REACH, Ledger, Missed, Step
+from tabcf.training.store.ledger import REACH, Ledger, Step
+from tabcf.training.store.replay import Missed
 from tabcf.training.store.rows import ADAGRAD_EPS, State, Touched
 
 __all__ = ["CompiledRows"]

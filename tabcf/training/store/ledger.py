@@ -1,22 +1,8 @@
-"""What a row missed: the numbers of all steps taken, from which its missed steps follow at once.
+"""The numbers of all steps taken, from which what a row missed follows at once.
 
-After the steps s + 1 … t without a gradient (see `tabcf.training.fused.sequences`) a row is
-
-    p_t = (Π keep) · p_s - m_s · Σ_k w_k / (r_s + x_k)
-
-with the mean m_s and the root r_s of step s, w_k = size_k · Π β1 · Π keep after k / √β2^(k - s) and
-x_k = eps_k / √β2^(k - s). The sum is taken by Gauss's rule with two nodes: numbers a, b, first and
-second with the same sums of w, w·x, w·x² and w·x³, so that
-
-    Σ_k w_k / (r + x_k) ≈ (r · first + second) / ((r + a) · (r + b))
-
-whatever r is. That is exact for two steps. At its worst it is off by 1e-4 of what the momentum
-still moves for a row last touched at step 100, by 0.2 % at step 20, and by 5 % at the very first
-one, where corrections change quickly.
-
-Nothing is known of the steps to come, so that the sums from each of the last steps on grow with
-every step. What a step adds falls off like (β1 / (√β2 · keep))^k; from `REACH` steps on it is left
-out.
+`tabcf.training.store.replay` says how. Nothing is known of the steps to come, so that the sums from
+each of the last steps on grow with every step. What a step adds falls off like
+(β1 / (√β2 · keep))^k; from `REACH` steps on it is left out.
 
 Dimension letters: T steps taken so far, K different decays, W steps within reach.
 """
@@ -33,15 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tabcf.training.steps import Rate
+from tabcf.training.store.replay import Missed, nodes
 
-__all__ = ["REACH", "Ledger", "Missed", "Step", "is_replayable"]
+__all__ = ["REACH", "Ledger", "Step"]
 
 REACH = 1024
 """Steps after which a step's momentum no longer moves a row."""
-# What is left out is then 3e-5 of the sum of w·x³, which falls off most slowly.
-_RATIO = 0.99
-# Relative variance of x below which there is but one node.
-_ONE_NODE = 1e-12
 
 _Doubles = NDArray[np.float64]
 
@@ -63,28 +46,6 @@ class Step(NamedTuple):
     beta1: float
     beta2: float
     keep: _Doubles
-
-
-class Missed(NamedTuple):
-    """What the steps that they missed do to some rows; all float32 of one shape.
-
-    The row becomes `kept · value - mean · (root · first + second) / ((root + a) · (root + b))`, its
-    mean `beta · mean`, its root `fade · root`.
-    """
-
-    kept: NDArray[np.float32]
-    first: NDArray[np.float32]
-    second: NDArray[np.float32]
-    a: NDArray[np.float32]
-    b: NDArray[np.float32]
-    beta: NDArray[np.float32]
-    fade: NDArray[np.float32]
-
-
-def is_replayable(rate: Rate, *, decay: float, beta2: float) -> bool:
-    """Whether momentum is forgotten within reach, and decay does not outrun it."""
-    keep = 1 - rate.learning_rate * decay
-    return keep > 0 and rate.beta1 <= _RATIO * beta2**2 * keep
 
 
 class Ledger:
@@ -151,21 +112,13 @@ class Ledger:
         t = self.t
         kept = np.exp(self._log_keep[own, t] - self._log_keep[own, since])
         sums = [self._sums[own, power, since] for power in range(4)]
-        is_none = sums[0] <= 0  # the learning rate was 0, or there is no momentum
-        total = np.where(is_none, 1.0, sums[0])
-        mean = np.where(is_none, 1.0, sums[1] / total)
-        variance = sums[2] / total - mean**2
-        third = sums[3] / total - mean * (3 * sums[2] / total - 2 * mean**2)
-        is_one = is_none | (variance <= _ONE_NODE * mean**2)
-        # Nodes at mean + y with y² = skew · y + variance.
-        skew = np.where(is_one, 0.0, third / np.where(is_one, 1.0, variance))
-        root = np.where(is_one, 0.0, np.sqrt(skew**2 / 4 + np.where(is_one, 0.0, variance)))
+        first, second, a, b = nodes(*sums)
         numbers = (
             kept,
-            kept * sums[0],
-            kept * sums[0] * self._eps * (mean + skew),
-            self._eps * (mean + skew / 2 - root),
-            self._eps * (mean + skew / 2 + root),
+            kept * first,
+            kept * second * self._eps,
+            a * self._eps,
+            b * self._eps,
             np.exp(self._log_beta[t] - self._log_beta[since]),
             self._beta2 ** ((t - since) / 2),
         )

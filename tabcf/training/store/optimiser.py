@@ -12,7 +12,8 @@ from tabcf.errors import TrainingError
 from tabcf.nn.rows import RowTable
 from tabcf.training.optimiser import BETA2, EPS, AdamW, Piece
 from tabcf.training.steps import Rate
-from tabcf.training.store.ledger import Ledger, is_replayable
+from tabcf.training.store.ledger import Ledger
+from tabcf.training.store.replay import is_replayable
 from tabcf.training.store.rows import RowUpdate, RowUpdates, State, TorchRows, Touched, new_state
 
 __all__ = ["StoreOptimiser", "row_updates"]
