@@ -48,8 +48,8 @@ def command(run: str, plot: Path | None, style: str | None, **asked: object) -> 
         show_frame(summary.frame, style)
         if style is None:
             click.echo(f"{summary.n_parameters:,} parameters")
-            if loaded.index is not None:
-                click.echo(str(loaded.index))
+            for line in loaded.indices:
+                click.echo(line)
         return
     ((name, value),) = chosen.items()
     found = _VIEWS[name](loaded, value)

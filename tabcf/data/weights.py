@@ -1,4 +1,4 @@
-"""What events count, by a column of theirs."""
+"""What events count, by a column of theirs: a weight, or their time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tabcf.data.derive.times import microseconds
 from tabcf.data.sources import Source
 from tabcf.data.values import numbers
 from tabcf.errors import DataError
 
-__all__ = ["event_weights"]
+__all__ = ["decayed_weights", "event_weights"]
+
+_MICROSECONDS = {"second": 1e6, "minute": 6e7, "hour": 3.6e9, "day": 8.64e10}
 
 
 def event_weights(source: Source, column: str | None) -> Tensor | None:
@@ -28,3 +31,26 @@ def event_weights(source: Source, column: str | None) -> Tensor | None:
             f"{source.name}: weight '{column}': expected numbers of at least 0 without gaps"
         )
     return torch.from_numpy(values.astype(np.float32))
+
+
+def decayed_weights(source: Source, at: str, *, half_life: float, unit: str = "day") -> Tensor:
+    """`(N,)` float32: 1 for the newest row, half of it for each `half_life` that a row is older.
+
+    Args:
+        source: N rows.
+        at: Their column of times; see `tabcf.data.dates.dates`.
+        half_life: How much older a row is that counts half, in units.
+        unit: `second`, `minute`, `hour` or `day`.
+
+    Raises:
+        DataError: There is no such column, it holds no dates, or one is missing.
+    """
+    source.require([at])
+    times, is_missing = microseconds(source.frame[at])
+    if is_missing.any():
+        raise DataError(
+            f"{source.name}: time_decay: column '{at}': {is_missing.sum():,} of {len(times):,} "
+            "events have no time; an event without one has no age"
+        )
+    age = (times.max() - times) / (half_life * _MICROSECONDS[unit])
+    return torch.from_numpy(np.exp2(-age).astype(np.float32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,9 +24,9 @@ from tabcf.recommend.reranking.chain import Reranking, UserSide
 from tabcf.recommend.reranking.facts import ItemFacts
 from tabcf.recommend.rules import capped, caps_of
 from tabcf.recommend.topk import Lists, top_items
-from tabcf.recommend.trained import FirstStage, Trained
-from tabcf.recommend.two_stage import reordered, retrieved
-from tabcf.recommend.users import AskedUsers, asked_users, listed, strangers
+from tabcf.recommend.trained import Trained
+from tabcf.recommend.two_stage import asked_of_first, reordered, retrieved, stage_of
+from tabcf.recommend.users import AskedUsers, asked_users, listed
 
 __all__ = ["OfferedItems", "offered_items", "recommend"]
 
@@ -93,8 +93,9 @@ def recommend(
         n_retrieved: How many it finds; by default as many as the first stage does, else 200.
         index: Whether the model's index makes the lists, which finds nearly the best items: True
             demands it, False rejects it, and "auto" takes it where there are many items and none
-            of `candidates`, `where`, `deny`, `max_per` and a first stage is given, which do not go
-            with it.
+            of `candidates`, `where`, `deny` and `max_per` is given, which do not go with it. Where
+            a first stage finds the items, that one's index: only `candidates` do not go with it,
+            and where conditions leave out many items it finds them exactly.
         rerank: Re-rankers that put the first items into another order, before `max_per`.
         is_text: Ids come from a command line.
 
@@ -115,16 +116,22 @@ def recommend(
     if k < 1:
         raise DataError(f"k: expected a positive number, got {k}")
     deny = listed(deny)
-    first = _stage(trained, retrieve, n_retrieved)
-    narrowing = {
-        "candidates": candidates is not None,
-        "where": where is not None,
-        "deny": bool(deny),
-        "max_per": bool(max_per),
-        "retrieve": first is not None,
-    }
+    first = stage_of(trained, retrieve, n_retrieved)
+    if isinstance(users, AskedUsers) or isinstance(candidates, OfferedItems):
+        # Newcomers are known to the model alone, unless the caller names what finds their items.
+        first = first if isinstance(retrieve, Trained) else None
     depth = k if rerank is None else max(rerank.n, k)
-    chosen = chosen_index(trained.index, index, depth, narrowing)
+    if first is None:
+        narrowing = {
+            "candidates": candidates is not None,
+            "where": where is not None,
+            "deny": bool(deny),
+            "max_per": bool(max_per),
+        }
+        chosen, finder = chosen_index(trained.index, index, depth, narrowing), None
+    else:
+        narrowing = {"candidates": candidates is not None}
+        chosen, finder = None, chosen_index(first.trained.index, index, first.n, narrowing)
     asked = asked_users(trained, users, is_text=is_text)
     events = trained.encoder.events_with(context or {}, asked.rows, attributes=asked.attributes)
     past = trained.past
@@ -146,11 +153,9 @@ def recommend(
     if not offered.ids:
         raise DataError("where: no item is left to recommend")
     if first is not None and not isinstance(retrieve, Trained):
-        # Newcomers are known to the model alone, and what the caller chose is put into order where
-        # there is nothing to leave out.
-        is_new = isinstance(users, AskedUsers) or isinstance(candidates, OfferedItems)
+        # What the caller chose is put into order where there is nothing to leave out.
         is_few = candidates is not None and len(offered.ids) <= first.n
-        first = None if is_new or is_few else first
+        first = None if is_few else first
     history = trained.history_of(asked.rows)
     seen = None if excluded is None else _as_columns(excluded, offered.rows)
     rng = Generator().manual_seed(trained.seed)
@@ -177,10 +182,11 @@ def recommend(
     else:
         first_found = retrieved(
             first,
-            _asked_of_first(first.trained, users, len(asked.ids), is_text=is_text),
+            asked_of_first(first.trained, users, len(asked.ids), is_text=is_text),
             offered.ids,
             context=context,
             exclude_seen=exclude_seen,
+            index=finder,
             is_text=is_text,
         )
         if isinstance(retrieve, Trained):
@@ -221,27 +227,6 @@ def _reranked(
     """Lists of k in their new order, n long."""
     items = ItemFacts(trained, offered.rows, offered.inputs, offered.source, rerank.fold_in)
     return rerank.reranked(found, items, UserSide(asked.rows, asked.inputs, events), k=k, n=n)
-
-
-def _stage(trained: Trained, retrieve: Trained | bool, n: int | None) -> FirstStage | None:
-    """What finds the items: another model, the model's own first stage, or nothing."""
-    if n is not None and n < 1:
-        raise DataError(f"n_retrieved: expected a positive number, got {n}")
-    if isinstance(retrieve, Trained):
-        retrieve.require_entities("retrieve")
-        return FirstStage(retrieve) if n is None else FirstStage(retrieve, n)
-    if not retrieve or trained.first is None:
-        return None
-    return trained.first if n is None else replace(trained.first, n=n)
-
-
-def _asked_of_first(first: Trained, users: Any, n: int, *, is_text: bool) -> AskedUsers:
-    """The same users as the first of two stages knows them."""
-    if isinstance(users, pd.DataFrame):
-        columns = first.encoder.request_columns("user")
-        if not set(columns) & set(users.columns):
-            return strangers(first, n)
-    return asked_users(first, users, is_text=is_text)
 
 
 def offered_items(

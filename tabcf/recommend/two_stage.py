@@ -6,9 +6,11 @@ Dimension letters: B users, N items found for each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Generator, Tensor
 
@@ -18,14 +20,17 @@ from tabcf.errors import DataError
 from tabcf.metrics.ranking import rank_items
 from tabcf.nn.scoring import score_candidates
 from tabcf.recommend.basis import AVERAGE, cold
+from tabcf.recommend.index import ItemIndex, indexed_items
 from tabcf.recommend.topk import Lists, top_items
 from tabcf.recommend.trained import FirstStage, Trained, ranking_value
-from tabcf.recommend.users import AskedUsers
+from tabcf.recommend.users import AskedUsers, asked_users, strangers
 
-__all__ = ["Found", "reordered", "retrieved"]
+__all__ = ["Found", "asked_of_first", "reordered", "retrieved", "stage_of"]
 
 # Pairs scored at a time.
 _BLOCK = 1 << 15
+# Items that are not on offer up to which an index is searched: it finds them first and drops them.
+_MOST_LEFT_OUT = 1_000
 
 
 class Found(NamedTuple):
@@ -40,6 +45,27 @@ class Found(NamedTuple):
     is_known: np.ndarray
 
 
+def stage_of(trained: Trained, retrieve: Trained | bool, n: int | None) -> FirstStage | None:
+    """What finds the items: another model, the model's own first stage, or nothing."""
+    if n is not None and n < 1:
+        raise DataError(f"n_retrieved: expected a positive number, got {n}")
+    if isinstance(retrieve, Trained):
+        retrieve.require_entities("retrieve")
+        return FirstStage(retrieve) if n is None else FirstStage(retrieve, n)
+    if not retrieve or trained.first is None:
+        return None
+    return trained.first if n is None else replace(trained.first, n=n)
+
+
+def asked_of_first(first: Trained, users: Any, n: int, *, is_text: bool) -> AskedUsers:
+    """The same users as the first of two stages knows them."""
+    if isinstance(users, pd.DataFrame):
+        columns = first.encoder.request_columns("user")
+        if not set(columns) & set(users.columns):
+            return strangers(first, n)
+    return asked_users(first, users, is_text=is_text)
+
+
 def retrieved(
     first: FirstStage,
     users: AskedUsers,
@@ -47,6 +73,7 @@ def retrieved(
     *,
     context: Mapping[str, Any] | None = None,
     exclude_seen: bool = True,
+    index: ItemIndex | None = None,
     is_text: bool = False,
 ) -> Found:
     """The items that the first of two stages finds; some users at a time, as they are asked for.
@@ -57,6 +84,7 @@ def retrieved(
         items: Ids of the items to choose from; those that it does not know are never found.
         context: Values of event columns; those that it does not read are left out.
         exclude_seen: Leave out what a user had in its training.
+        index: Finds them in that model's place where all but a few of its items are on offer.
         is_text: Ids come from a command line.
 
     Raises:
@@ -67,25 +95,33 @@ def retrieved(
     known = np.flatnonzero(rows)
     if not len(known):
         raise DataError("retrieve: the first of the two models knows none of the items")
-    seen = None
-    if trained.past is not None and exclude_seen:
-        place = np.full(len(trained.encoder.entities["item"]), -1)
-        place[rows[known]] = np.arange(len(known))
-        seen = mapped(trained.past.seen.of_users(users.rows), torch.from_numpy(place))
     events = trained.encoder.events_with(
         context or {}, users.rows, attributes=users.attributes, is_shared=True
     )
-    blocks = top_items(
-        trained,
-        users.inputs,
-        events,
-        select(trained.encoder.tables["item"].inputs, torch.from_numpy(rows[known])),
-        min(first.n, len(known)),
-        Generator().manual_seed(trained.seed),
-        seen=seen,
-        history=trained.history_of(users.rows),
-    )
-    position = torch.from_numpy(np.append(known, -1))
+    past = trained.past if exclude_seen else None
+    seen = None if past is None else past.seen.of_users(users.rows)
+    n, n_items = min(first.n, len(known)), len(trained.encoder.entities["item"]) - 1
+    # Where an item row stands among what is offered; -1 for what is not.
+    place = np.full(n_items + 1, -1)
+    if index is not None and n_items - len(known) <= _MOST_LEFT_OUT:
+        place[rows[known]] = known
+        position = torch.from_numpy(np.append(place[1:], -1))
+        left_out = np.flatnonzero(place[1:] < 0)
+        had = None if seen is None else Bag(seen.values - 1, seen.offsets)
+        blocks = indexed_items(trained, index, users.inputs, events, n, seen=had, left_out=left_out)
+    else:
+        place[rows[known]] = np.arange(len(known))
+        position = torch.from_numpy(np.append(known, -1))
+        blocks = top_items(
+            trained,
+            users.inputs,
+            events,
+            select(trained.encoder.tables["item"].inputs, torch.from_numpy(rows[known])),
+            n,
+            Generator().manual_seed(trained.seed),
+            seen=None if seen is None else mapped(seen, torch.from_numpy(place)),
+            history=trained.history_of(users.rows),
+        )
     return Found(
         (Lists(block.users, position[block.columns], block.scores) for block in blocks),
         np.array([basis != cold(AVERAGE) for basis in users.basis]),

@@ -136,8 +136,11 @@ class RunContents:
         self.__dict__.update(other.__dict__)
 
     def _ranker(self, retrieve: bool) -> Trained:
-        """The model with its first stage, or without it."""
-        return self.trained if retrieve else replace(self.trained, first=None)
+        """The model with its first stage as that is by now, or without it."""
+        first = self.trained.first
+        if not retrieve or first is None or self.first_stage is None:
+            return replace(self.trained, first=None) if first is not None else self.trained
+        return replace(self.trained, first=replace(first, trained=self.first_stage.trained))
 
     def _positive(self, events: Source) -> np.ndarray:
         """Which events count; all of them where nothing says which are positive."""

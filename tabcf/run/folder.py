@@ -25,6 +25,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,7 +238,8 @@ def _read(
     from tabcf.run.run import Run
 
     given = registry
-    index = read_index(folder, read_manifest(folder))
+    files = read_manifest(folder)
+    index = read_index(folder, files)
     lock = read_json(folder / "environment.json")["plugins"]
     if registry is None:
         # The run's own files come before installed plugins of their names.
@@ -284,6 +286,9 @@ def _read(
             allow_changed_plugins=allow_changed_plugins,
             registry=given,
         )
+        added = read_index(folder, files, of_first=True)
+        if added is not None:
+            first_run.trained = replace(first_run.trained, index=added)
         first = FirstStage(first_run.trained, spec.retrieve.n)
     growth = folder / _GROWTH
     return Run(
@@ -325,6 +330,8 @@ def kept_columns(run: Run) -> list[str]:
         kept += columns_of(implicit.positive) if implicit.positive else []
     options = None if spec.split is None else run.registry.resolve("split", spec.split).options
     kept += [time_column(run), getattr(options, "by", None) or ""]
+    decay = run.spec.train.time_decay
+    kept += [] if decay is None else [decay.at]
     there = run.trained.events.source.frame.columns
     return [column for column in dict.fromkeys(kept) if column in there]
 

@@ -14,7 +14,7 @@ from tabcf.data.sources import Source
 from tabcf.errors import TabcfError
 from tabcf.evaluation.drift import measure_drift
 from tabcf.evaluation.evaluate import evaluate
-from tabcf.recommend.index import KeptIndex, build_index
+from tabcf.recommend.index import PLACES, KeptIndex, build_index
 from tabcf.recommend.trained import History, Past, Trained
 from tabcf.run.enlarged import Enlarged, counted_events, taken
 from tabcf.run.fitted_run import mean_targets
@@ -140,6 +140,7 @@ def _with_index(run: Run, trained: Trained) -> tuple[Trained, str | None]:
             m=info.m,
             ef_construction=info.ef_construction,
             ef=info.ef,
+            places=info.k or PLACES,
             seed=info.seed,
         )
     except TabcfError as error:

@@ -23,7 +23,7 @@ from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import OnRows, Source, read_source, source_of_frame
 from tabcf.data.sql import read_query
 from tabcf.data.targets import encode_target, fit_target, scaled
-from tabcf.data.weights import event_weights
+from tabcf.data.weights import decayed_weights, event_weights
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past, TrainingEvents
@@ -356,10 +356,16 @@ def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: S
     if spec.target.implicit is not None and spec.target.implicit.weight is not None:
         train = replace(train, weight=event_weights(learnable, spec.target.implicit.weight))
     by_user, by_item = spec.train.user_weights, spec.train.item_propensity
+    by_age = spec.train.time_decay
     if by_user is not None:
         train = weighted(train, user_weights(train, power=by_user.power, cap=by_user.cap))
     if by_item is not None:
         train = weighted(train, propensity_weights(train, power=by_item.power, clip=by_item.clip))
+    if by_age is not None:
+        decayed = decayed_weights(
+            learnable, by_age.at, half_life=by_age.half_life, unit=by_age.unit
+        )
+        train = weighted(train, decayed)
     return train
 
 

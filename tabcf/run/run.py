@@ -18,7 +18,7 @@ from tabcf.inspection.inspector import Course, Inspector
 from tabcf.inspection.layers import Summary, summarise
 from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import Newcomers, check_learnable, fold_in
-from tabcf.recommend.index import IndexInfo, IndexUse, KeptIndex, build_index
+from tabcf.recommend.index import PLACES, IndexInfo, IndexUse, KeptIndex, build_index
 from tabcf.recommend.neighbours import Closeness, similar
 from tabcf.recommend.onboarding.interview import Interview
 from tabcf.recommend.predictor import predict
@@ -94,8 +94,10 @@ class Run(Measured, Audited, Versioned):
             index: Whether the run's index makes the lists, if it has one: nearly the exact ones,
                 and sooner. True demands it, False rejects it. "auto" takes it from 100,000 items
                 on, for lists no longer than those that its recall was measured for, where none of
-                `candidates`, `where`, `deny`, `max_per` and a first stage is given, which an index
-                cannot heed.
+                `candidates`, `where`, `deny` and `max_per` is given, which an index cannot heed.
+                Where a first stage finds the items, this goes for that one's index and the number
+                of items that it finds; only `candidates` stand against it, and conditions that
+                leave out more than 1,000 items have these found exactly.
             rerank: Re-rankers as a spec names them, such as `"mmr"` or
                 `{"calibrated": {"of": "genres"}}`, several in a list; the spec's own by default,
                 none with False.
@@ -106,7 +108,7 @@ class Run(Measured, Audited, Versioned):
             user's part rests on).
         """
         return recommend(
-            self.trained,
+            self._ranker(retrieve=True),
             users,
             k=k,
             candidates=candidates,
@@ -176,11 +178,22 @@ class Run(Measured, Audited, Versioned):
 
     @property
     def index(self) -> IndexInfo | None:
-        """What the run's approximate index of items is made of and how much it finds, if any."""
+        """What the run's approximate index of items is made of and how much it finds, if any.
+
+        Of a run of two stages it is the index of its own model; `run.first_stage.index` is that of
+        what finds its items.
+        """
         return None if self.trained.index is None else self.trained.index.info
 
     def build_index(
-        self, *, recall: float = 0.95, m: int = 16, ef_construction: int = 100, ef: int = 64
+        self,
+        *,
+        recall: float = 0.95,
+        m: int = 16,
+        ef_construction: int = 100,
+        ef: int = 64,
+        places: int | None = None,
+        retrieve: bool = True,
     ) -> IndexInfo:
         """Build an approximate index of all items, which `recommend` then may use.
 
@@ -194,6 +207,11 @@ class Run(Measured, Audited, Versioned):
             ef_construction: Items kept in view while building; more find more and build more
                 slowly.
             ef: Items kept in view in a search at first.
+            places: Length of the lists that the recall is measured for, beyond which `recommend`
+                does not use the index by itself; by default 100, or as many items as the first of
+                two stages finds where these are more.
+            retrieve: Whether it is one of what finds the items, where the run has a first stage;
+                without it, it is one of the run's own model.
 
         Returns:
             What it is made of, with the recall that was measured.
@@ -203,12 +221,22 @@ class Run(Measured, Audited, Versioned):
                 or the recall cannot be reached.
             MissingExtraError: hnswlib is not installed.
         """
+        if retrieve and self.first_stage is not None and self.spec.retrieve is not None:
+            found = max(self.spec.retrieve.n, PLACES)
+            return self.first_stage.build_index(
+                recall=recall,
+                m=m,
+                ef_construction=ef_construction,
+                ef=ef,
+                places=found if places is None else places,
+            )
         built = build_index(
             self.trained,
             recall=recall,
             m=m,
             ef_construction=ef_construction,
             ef=ef,
+            places=PLACES if places is None else places,
             seed=self.trained.seed,
         )
         self.trained = replace(self.trained, index=KeptIndex.of(built))
@@ -217,7 +245,8 @@ class Run(Measured, Audited, Versioned):
     def save_index(self) -> Path:
         """Add the index to the folder of the saved run, in place of any other.
 
-        Killed in between, it leaves the folder as it was.
+        So is that of the first of two stages, where there is one. Killed in between, it leaves the
+        folder as it was.
 
         Raises:
             RunError: The run is not saved or has no index, or its folder has other weights, cannot
@@ -320,6 +349,14 @@ class Run(Measured, Audited, Versioned):
             raise RunError(f"{folder}: already exists; runs are never overwritten")
 
     @property
+    def indices(self) -> list[str]:
+        """A line on each index: the run's own, and that of what finds its items."""
+        lines = [] if self.index is None else [str(self.index)]
+        if self.first_stage is not None:
+            lines += [f"the first stage has {line}" for line in self.first_stage.indices]
+        return lines
+
+    @property
     def advice(self) -> str | None:
         """A line on what its lists are good for, None where there is nothing to say."""
         if self.trained.target.kind != "rating" or "item" not in self.trained.encoder.entities:
@@ -334,7 +371,7 @@ class Run(Measured, Audited, Versioned):
 
         where = f", saved in {self.folder}" if self.folder else ""
         test = f", test {describe(self.report.test)}" if self.report.test else ""
-        index = f", {self.index}" if self.index else ""
+        index = "".join(f", {line}" for line in self.indices)
         fitted = f"{self.label}, fitted on {self.report.fitted_on}"
         return f"Run({self.name}: {fitted}{test}{index}{where})"
 
@@ -345,5 +382,5 @@ class Run(Measured, Audited, Versioned):
         )
         if has_cold_rows(self.test_groups):
             table += self.test_groups.to_html(index=False, float_format="{:.4f}".format)
-        index = f"<p>{self.index}</p>" if self.index else ""
+        index = "".join(f"<p>{line}</p>" for line in self.indices)
         return f"<p><b>{self.name}</b>, fitted on {self.report.fitted_on}; test:</p>{table}{index}"

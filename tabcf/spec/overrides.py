@@ -26,6 +26,7 @@ _SHORTHANDS: Mapping[KeyPath, str] = {
     ("train", "average"): "start",
     ("train", "user_weights"): "power",
     ("train", "item_propensity"): "power",
+    ("train", "time_decay"): "half_life",
 }
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from tabcf.contracts.options import Options
+from tabcf.spec.event_weights import ItemPropensity, TimeDecay, UserWeights
 from tabcf.spec.tune import Tune
 from tabcf.spec.wording import describe
 
@@ -30,14 +31,12 @@ __all__ = [
     "EarlyStopping",
     "Entity",
     "Implicit",
-    "ItemPropensity",
     "Retrieve",
     "Rows",
     "Spec",
     "Sql",
     "Target",
     "Train",
-    "UserWeights",
 ]
 
 _Decay = Annotated[float, Field(ge=0)]
@@ -204,36 +203,6 @@ class Averaging(Options):
     """The share of the epochs after which averaging begins; the last epoch always counts."""
 
 
-class UserWeights(Options):
-    """Keep a few heavy users from ruling the loss."""
-
-    shorthand: ClassVar[str | None] = "power"
-
-    power: float | None = Field(default=None, ge=0, le=1)
-    """An event counts 1 / n to this power, n being its user's training events: 0.5 makes a user
-    count like the root of n events, 1 makes all users count the same."""
-    cap: PositiveInt | None = None
-    """A user with more training events counts like one with so many."""
-
-    @model_validator(mode="after")
-    def _at_least_one(self) -> UserWeights:
-        if self.power is None and self.cap is None:
-            raise ValueError("expected power or cap")
-        return self
-
-
-class ItemPropensity(Options):
-    """Let events of items that few have seen count more: inverse propensities, clipped."""
-
-    shorthand: ClassVar[str | None] = "power"
-
-    power: float = Field(default=0.5, ge=0, le=1)
-    """An item is taken as seen with a probability of its training events over those of the most
-    popular item, to this power; an event counts one over that."""
-    clip: float = Field(default=10.0, ge=1)
-    """The largest weight."""
-
-
 class Shard(Options):
     """Which embedding tables are spread over several processes, each having some of the rows."""
 
@@ -265,6 +234,8 @@ class Train(Options):
     """What a user's events count; by default each event counts the same."""
     item_propensity: ItemPropensity | None = None
     """Weigh events by how unlikely their items were to be seen; by default not."""
+    time_decay: TimeDecay | None = None
+    """Weigh events by their age, newer ones more; by default not."""
     l2: float = Field(default=0.0, ge=0)
     """Added to the loss: `l2` times the sum of squares of the rows used by the batch, a row."""
     schedule: Component = Component.model_validate("one_cycle")

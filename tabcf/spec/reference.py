@@ -13,6 +13,7 @@ from tabcf.contracts.definitions import Definition
 from tabcf.contracts.options import Options
 from tabcf.errors import SpecError
 from tabcf.plugin.registry import KINDS, Registry
+from tabcf.spec.event_weights import ItemPropensity, TimeDecay, UserWeights
 from tabcf.spec.records import (
     Averaging,
     Checkpoint,
@@ -20,14 +21,12 @@ from tabcf.spec.records import (
     EarlyStopping,
     Entity,
     Implicit,
-    ItemPropensity,
     Retrieve,
     Rows,
     Spec,
     Sql,
     Target,
     Train,
-    UserWeights,
 )
 from tabcf.spec.shape import record_schema
 from tabcf.spec.tune import Range, Tune
@@ -45,6 +44,7 @@ _RECORDS: tuple[tuple[str, str, type[Options]], ...] = (
     ("`train`", "train", Train),
     ("`train.user_weights`", "train.user_weights", UserWeights),
     ("`train.item_propensity`", "train.item_propensity", ItemPropensity),
+    ("`train.time_decay`", "train.time_decay", TimeDecay),
     ("`train.early_stopping`", "train.early_stopping", EarlyStopping),
     ("`train.average`", "train.average", Averaging),
     ("`train.checkpoint`", "train.checkpoint", Checkpoint),

@@ -250,10 +250,10 @@ def _weights(draft: Draft) -> Said:
     train = draft.spec.train
     model: ModelDefinition | None = draft.definition("model", draft.spec.model)
     fit: FitDefinition | None = draft.definition("fit", draft.spec.fit)
-    for key, role in (("user_weights", "user"), ("item_propensity", "item")):
+    for key, role in (("user_weights", "user"), ("item_propensity", "item"), ("time_decay", None)):
         if getattr(train, key) is None:
             continue
-        if role not in draft.spec.entities:
+        if role is not None and role not in draft.spec.entities:
             yield ("train", key), f"weighs events by their {role}s; it needs the entity {role}"
         if model is not None and model.solve is not None:
             yield (

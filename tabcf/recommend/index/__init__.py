@@ -9,7 +9,7 @@ finds far more where items have biases, and far less where their vectors differ 
 that both are tried; what the better one finds still depends on the vectors and is measured.
 """
 
-from tabcf.recommend.index.build import build_index
+from tabcf.recommend.index.build import PLACES, build_index
 from tabcf.recommend.index.choice import FROM_ITEMS, IndexUse, KeptIndex, chosen_index
 from tabcf.recommend.index.files import IndexInfo
 from tabcf.recommend.index.graph import ItemIndex
@@ -17,6 +17,7 @@ from tabcf.recommend.index.lists import check_index, indexed_items
 
 __all__ = [
     "FROM_ITEMS",
+    "PLACES",
     "IndexInfo",
     "IndexUse",
     "ItemIndex",

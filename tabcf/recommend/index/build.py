@@ -14,9 +14,10 @@ from tabcf.recommend.index.graph import ItemIndex
 from tabcf.recommend.index.lists import check_index, item_vectors, user_vectors
 from tabcf.recommend.trained import Trained
 
-__all__ = ["build_index", "measure_index"]
+__all__ = ["PLACES", "build_index", "measure_index"]
 
-_QUERIES, _PLACES = 200, 100  # users and places of a list that the recall is measured for
+# Users, and places of their lists, that the recall is measured for.
+_QUERIES, PLACES = 200, 100
 # Beyond it a search is slower than the exact lists up to some 100,000 items (benchmarks/ann.py).
 _MOST_EF = 1024
 
@@ -28,6 +29,7 @@ def build_index(
     m: int = 16,
     ef_construction: int = 100,
     ef: int = 64,
+    places: int = PLACES,
     seed: int = 42,
 ) -> ItemIndex:
     """An index of all items of a model whose scores are products of vectors, with its recall.
@@ -42,6 +44,8 @@ def build_index(
         m: Edges of an item; more find more and take more memory.
         ef_construction: Items kept in view while building; more find more and build more slowly.
         ef: Items kept in view in a search at first; more find more and search more slowly.
+        places: Length of the lists that the recall is measured for, or all items where there are
+            fewer.
         seed: Where the layers of the items and the users for the recall come from.
 
     Raises:
@@ -51,6 +55,8 @@ def build_index(
     """
     if not 0 <= recall <= 1:
         raise DataError(f"recall: expected 0 to 1, got {recall:g}")
+    if places < 1:
+        raise DataError(f"places: expected 1 or more, got {places}")
     trained.require_entities("an index")
     vectors = item_vectors(trained, np.arange(len(trained.encoder.entities["item"]) - 1))
     users, seen = _some_users(trained, _QUERIES, seed)
@@ -64,7 +70,7 @@ def build_index(
             seed=seed,
             is_levelled=is_levelled,
         )
-        index.measure(users, _PLACES, seen=seen, items=vectors)
+        index.measure(users, places, seen=seen, items=vectors)
         return index
 
     index = built(is_levelled=True)
@@ -72,7 +78,7 @@ def build_index(
         index = max(index, built(is_levelled=False), key=_recall_of)
     while _recall_of(index) < recall and 2 * index.info.ef <= _MOST_EF:
         index.set_ef(2 * index.info.ef)
-        index.measure(users, _PLACES, seen=seen, items=vectors)
+        index.measure(users, places, seen=seen, items=vectors)
     if _recall_of(index) < recall:
         raise DataError(
             f"index: expected {recall:.1%} of the exact top {index.info.k} to be found, got "
@@ -87,7 +93,7 @@ def measure_index(
     trained: Trained,
     *,
     n_queries: int = _QUERIES,
-    k: int = _PLACES,
+    k: int = PLACES,
     seed: int = 42,
 ) -> IndexInfo:
     """The share of the exact lists found for some users of training, kept in `index.info`.

@@ -99,16 +99,24 @@ class ItemIndex:
             start += len(block)
         return cls(graph, info)
 
-    def query(self, factors: Tensor, k: int, *, seen: Bag | None = None) -> tuple[Tensor, Tensor]:
+    def query(
+        self,
+        factors: Tensor,
+        k: int,
+        *,
+        seen: Bag | None = None,
+        left_out: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """The items with nearly the highest products with each of the vectors, best first.
 
-        For a user who has seen n items, k + n are fetched, so that k are left. Where these are a
-        quarter of all items, or more than the graph can reach, the list is exact.
+        For a user who is not offered n items, k + n are fetched, so that k are left. Where these
+        are a quarter of all items, or more than the graph can reach, the list is exact.
 
         Args:
             factors: `(B, E)` the users' vectors.
             k: Length of the lists.
             seen: Item positions that each user is not offered, B rows.
+            left_out: Item positions that nobody is offered, each of them once.
 
         Returns:
             `(B, K)` int64 item positions and `(B, K)` float32 products; -1 and -inf in empty
@@ -128,6 +136,8 @@ class ItemIndex:
         labels = np.full((n, k), -1, dtype=np.int64)
         products = np.full((n, k), -np.inf, dtype=np.float32)
         dropped, n_seen = _seen_keys(seen, n, n_items)
+        if left_out is not None:
+            n_seen = n_seen + len(left_out)
         # Powers of two, so that few groups of users are searched for.
         n_fetched = k + np.where(n_seen, 2 ** np.ceil(np.log2(np.maximum(n_seen, 1))), 0)
         n_fetched = np.minimum(n_fetched, n_items).astype(np.int64)
@@ -138,6 +148,8 @@ class ItemIndex:
                 continue
             found, values = self._nearest(vectors[rows], length)
             is_dropped = np.isin(rows[:, None] * n_items + found, dropped)
+            if left_out is not None:
+                is_dropped |= np.isin(found, left_out)
             first = np.argsort(is_dropped, axis=1, kind="stable")[:, :k]
             is_dropped = np.take_along_axis(is_dropped, first, 1)
             width = first.shape[1]

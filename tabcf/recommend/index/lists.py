@@ -31,6 +31,7 @@ def indexed_items(
     k: int,
     *,
     seen: Bag | None = None,
+    left_out: np.ndarray | None = None,
 ) -> Iterator[Lists]:
     """`top_items` of all items by an index.
 
@@ -41,6 +42,7 @@ def indexed_items(
         events: The event's columns for each user, U rows.
         k: Length of the lists.
         seen: Item positions that each user is not offered, U rows.
+        left_out: Item positions that nobody is offered, each of them once.
 
     Raises:
         DataError: The index was built from another model.
@@ -51,7 +53,7 @@ def indexed_items(
         rows = torch.arange(start, min(start + _BLOCK, len(users.x_cat)))
         vectors = user_vectors(trained, select(users, rows), select(events, rows))
         own = None if seen is None else select_bag(seen, rows)
-        labels, products = index.query(vectors, k, seen=own)
+        labels, products = index.query(vectors, k, seen=own, left_out=left_out)
         with torch.inference_mode():
             outputs = model.outputs(products.to(trained.device))
             shown = ranking_value(trained.loss.decode(outputs.unsqueeze(2)))

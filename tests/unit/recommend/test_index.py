@@ -258,10 +258,12 @@ def test_what_does_not_go_with_an_index_is_refused(trained: Trained) -> None:
         "where": "item_id > 3",
         "deny": iter([3]),
         "max_per": {"item_id": 1},
-        "retrieve": trained,
     }.items():
         with pytest.raises(DataError, match=f"index: it lists all items, so that {name} does not"):
             recommend(own, 1, index=True, **{name: value})
+    # Of two stages it is the first one that would use an index.
+    with pytest.raises(RunError, match="index: this run has none"):
+        recommend(own, 1, index=True, retrieve=trained)
 
 
 def test_an_index_of_another_model_is_refused(trained: Trained) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import tabcf
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import Table
 from tabcf.data.parts import TRAIN
-from tabcf.errors import SpecError
+from tabcf.errors import DataError, SpecError
 from tabcf.run.build import build_loss, build_objective, model_builder
 from tabcf.run.builtins import builtin_registry
 from tabcf.run.prepare import encode_split, load_events
@@ -144,6 +145,73 @@ def test_weights_of_events_and_of_users_multiply() -> None:
     np.testing.assert_allclose(found / found.mean(), expected / expected.mean(), rtol=1e-5)
 
 
+def timed(n: int = 78) -> pd.DataFrame:
+    """The same events, one a day from the first one to the last."""
+    return ratings().assign(timestamp=1_000_000_000 + 86_400 * np.arange(n))
+
+
+def weights_of(data: pd.DataFrame, **changes: Any) -> np.ndarray:
+    """What the training rows count, in the rows' order."""
+    registry = builtin_registry()
+    given = {**SPEC, "target": {"implicit": {}}, "loss": "softmax", **changes}
+    spec = read_spec(given, registry).spec
+    encoded = encode_split(spec, registry, load_events(spec, registry, data=data), TRAIN)
+    assert encoded.train.weight is not None
+    return encoded.train.weight.numpy()
+
+
+def test_an_event_counts_half_for_each_half_life_of_its_age() -> None:
+    data = timed()
+    age = np.arange(len(data))[::-1]
+    expected = 0.5 ** (age / 10)
+    for decay in (10, {"half_life": 240, "unit": "hour"}):
+        found = weights_of(data, train={"time_decay": decay})
+        np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
+    dates = data.assign(at=pd.to_datetime(data.pop("timestamp"), unit="s"))
+    found = weights_of(dates, train={"time_decay": {"half_life": 10, "at": "at"}})
+    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
+
+
+def test_age_goes_with_other_weights_and_by_training_rows_alone() -> None:
+    data = timed()
+    both = weights_of(data, train={**SPEC["train"], "time_decay": 10})
+    expected = expected_weights(data) * 0.5 ** (np.arange(len(data))[::-1] / 10)
+    np.testing.assert_allclose(both, expected / expected.mean(), rtol=1e-5)
+    # A leak would show: the newest rows are the test's, and it is no matter how new they are.
+    split = {"time": {"column": "timestamp", "valid": 0, "test": 0.2}}
+    later = data.assign(timestamp=data["timestamp"] + np.where(np.arange(len(data)) > 61, 1e7, 0))
+    of_both = [weights_of(d, split=split, train={"time_decay": 10}) for d in (data, later)]
+    assert len(of_both[0]) == 62
+    np.testing.assert_array_equal(*of_both)
+
+
+def test_events_of_one_age_count_the_same_and_very_old_ones_nothing() -> None:
+    same = timed().assign(timestamp=-5)  # before 1970
+    np.testing.assert_array_equal(weights_of(same, train={"time_decay": 1}), 1.0)
+    old = weights_of(timed(), train={"time_decay": 1e-3})
+    assert old[-1] == pytest.approx(len(old))
+    np.testing.assert_array_equal(old[:-1], 0.0)
+
+
+def test_a_time_that_is_missing_or_none_is_told() -> None:
+    data = timed()
+    data["timestamp"] = data["timestamp"].astype(float)
+    data.loc[[3, 7], "timestamp"] = np.nan
+    with pytest.raises(DataError, match="time_decay: column 'timestamp': 2 of 78 events have no"):
+        weights_of(data, split=SPEC["split"], train={"time_decay": 10})
+    with pytest.raises(DataError, match="when"):
+        weights_of(timed(), train={"time_decay": {"half_life": 10, "at": "when"}})
+
+
+def test_a_grown_run_weighs_its_events_by_their_age_again(tmp_path: Path) -> None:
+    train = {"epochs": 1, "batch_size": 4, "time_decay": 10}
+    spec = {**SPEC, "target": {"implicit": {}}, "loss": "softmax", "train": train}
+    run = tabcf.load(tabcf.fit(spec, timed(), tmp_path / "run").folder or "")
+    more = pd.DataFrame({"user_id": [0], "item_id": [3], "timestamp": [1_100_000_000]})
+    run.update(more.assign(rating=4))
+    assert run.trained.events.source.frame["timestamp"].max() == 1_100_000_000
+
+
 def test_a_fit_with_weights_is_another_one() -> None:
     spec = {**SPEC, **FORMS["catalogue"]}
     spec["train"] = {"epochs": 2, "batch_size": 4}
@@ -172,6 +240,12 @@ def test_a_fit_with_weights_is_another_one() -> None:
         ),
         ({"train": {"user_weights": {}}}, "train.user_weights: expected power or cap"),
         ({"train": {"user_weights": 2}}, "train.user_weights: expected a number of at least 0"),
+        (
+            {"model": "ials", "loss": None, "train": {"time_decay": 30}},
+            "train.time_decay: ials is solved in closed form; weights go with gradient",
+        ),
+        ({"train": {"time_decay": 0}}, "train.time_decay: expected a positive number or a mapping"),
+        ({"train": {"time_decay": {"unit": "year"}}}, "train.time_decay"),
         ({"train": {"item_propensity": {"clip": 0.5}}}, "train.item_propensity.clip: expected"),
     ],
 )
