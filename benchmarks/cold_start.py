@@ -154,21 +154,25 @@ def compare_unknown() -> None:
     print(pd.DataFrame(rows).to_string(index=False, float_format="%.4f"))
 
 
-def among(run: tabcf.Run, items: np.ndarray, held: pd.DataFrame, k: int = 10) -> float:
-    """NDCG@k of lists of some items alone, over the users who like any of them in held rows."""
+def among(run: tabcf.Run, items: np.ndarray, held: pd.DataFrame, k: int = 10) -> pd.DataFrame:
+    """NDCG@k of lists of some items alone, of each user who likes any of them in held rows."""
     liked = held[(held["rating"] >= 4) & held["item_id"].isin(items)]
-    users = liked["user_id"].unique().tolist()
-    lists = run.recommend(users, k=k, candidates=items.tolist())
-    pairs = set(zip(liked["user_id"], liked["item_id"], strict=True))
-    is_hit = [
-        (user, item) in pairs for user, item in zip(lists["user_id"], lists["item_id"], strict=True)
-    ]
+    lists = run.recommend(liked["user_id"].unique().tolist(), k=k, candidates=items.tolist())
+    return ndcg_of(lists, liked, k)
+
+
+def ndcg_of(lists: pd.DataFrame, liked: pd.DataFrame, k: int = 10) -> pd.DataFrame:
+    """NDCG@k of each user who likes anything, from lists with their ranks."""
+    lists = lists[lists["rank"] <= k]
+    users = liked["user_id"].unique()
+    pairs = pd.MultiIndex.from_frame(liked[["user_id", "item_id"]])
+    is_hit = pd.MultiIndex.from_frame(lists[["user_id", "item_id"]]).isin(pairs)
     hits = torch.zeros(len(users), k, dtype=torch.bool)
-    place = {user: number for number, user in enumerate(users)}
-    at = torch.tensor(lists["user_id"].map(place).to_numpy())
-    hits[at, torch.tensor(lists["rank"].to_numpy() - 1)] = torch.tensor(is_hit)
-    counts = liked["user_id"].value_counts()
-    return float(ndcg_at_k(hits, torch.tensor([int(counts[user]) for user in users])).mean())
+    at = pd.Index(users).get_indexer(lists["user_id"])
+    hits[at[at >= 0], lists["rank"].to_numpy()[at >= 0] - 1] = torch.from_numpy(is_hit[at >= 0])
+    counts = liked["user_id"].value_counts()[users].tolist()
+    found = ndcg_at_k(hits, torch.tensor(counts)).numpy()
+    return pd.DataFrame({"user_id": users, f"ndcg@{k}": found})
 
 
 def lists_of_new_items() -> None:
@@ -179,10 +183,11 @@ def lists_of_new_items() -> None:
         run, unknown = chosen(name, SPLITS["new items"], columns=columns, side="item")
         assert run.users is not None
         items = held_items(run)
+        new = among(run, items, ratings)["ndcg@10"].mean()
         print(
             f"{name}, {label} ({unknown}): NDCG@10 of the whole catalogue "
             f"{run.report.test['ndcg@10']:.4f}, among the {len(items)} new items that test "
-            f"{among(run, items, ratings):.4f}; {run.report.n_rows['test']:,} rows, "
+            f"{new:.4f}; {run.report.n_rows['test']:,} rows, "
             f"{int((run.users['n_relevant'] > 0).sum())} users",
             flush=True,
         )
@@ -218,6 +223,30 @@ def one_run_for_all() -> None:
             test = data[(part == "test") & rows]
             found = compare_users(without.evaluate_users(test), run.evaluate_users(test), [metric])
             print(f"{name} ({unknown}), {who}, {len(test):,} rows", found.to_string(), sep="\n")
+        if metric == "rmse":
+            continue
+        warm = items[2 * fifth :]
+        test = data[(part == "test") & ~is_new]
+        found = compare_users(among(without, warm, test), among(run, warm, test), [metric])
+        print(f"{name} ({unknown}), warm rows among warm items", found.to_string(), sep="\n")
+        found = offsets(run, data[part == "valid"], items[: 2 * fifth])
+        print(f"{name} ({unknown}), validation rows", found.to_string(), sep="\n")
+
+
+def offsets(run: tabcf.Run, held: pd.DataFrame, new: np.ndarray) -> pd.DataFrame:
+    """NDCG@10 of held rows where so much is added to the score of each new item."""
+    liked = held[held["rating"] >= 4]
+    everything = run.recommend(liked["user_id"].unique().tolist(), k=2000)
+    is_new, is_liked_new = everything["item_id"].isin(new), liked["item_id"].isin(new)
+    rows = []
+    for offset in (0.0, -0.25, -0.5, -1.0, -2.0, -4.0):
+        lists = everything.assign(score=everything["score"] + offset * is_new)
+        lists = lists.sort_values("score", ascending=False, kind="stable")
+        lists["rank"] = lists.groupby("user_id").cumcount() + 1
+        parts = {"all": liked, "warm": liked[~is_liked_new], "new": liked[is_liked_new]}
+        shown = {who: ndcg_of(lists, own)["ndcg@10"].mean() for who, own in parts.items()}
+        rows.append({"offset": offset, **shown})
+    return pd.DataFrame(rows)
 
 
 def ratings_of_new_users() -> None:

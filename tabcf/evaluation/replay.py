@@ -19,6 +19,7 @@ from tabcf.data.values import category_values, numbers
 from tabcf.errors import DataError
 from tabcf.evaluation.compare import compare_users
 from tabcf.metrics.lists import ndcg_at_k
+from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import fold_in
@@ -92,7 +93,7 @@ class Replay:
 
 def replay(
     trained: Trained,
-    fold: FoldIn | None,
+    fold: FoldIn | FoldInDraws | None,
     events: Source,
     is_positive: np.ndarray,
     builders: Mapping[str, Builder],
@@ -213,7 +214,9 @@ class _Halves:
                     if known is not None:
                         is_told[known.row] = True
 
-    def measured(self, fold: FoldIn | None, is_told: np.ndarray, metric: str) -> np.ndarray:
+    def measured(
+        self, fold: FoldIn | FoldInDraws | None, is_told: np.ndarray, metric: str
+    ) -> np.ndarray:
         """`(n,)`: the metric of each user on the second half."""
         given = read_given(
             self._trained,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from tabcf.data.batches import take
 from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.sources import Source
 from tabcf.errors import DataError, RunError
+from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import OTHER, read_given
 from tabcf.recommend.fold_in.newcomers import fold_in
 from tabcf.recommend.grown import enlarged_model
@@ -35,9 +36,6 @@ from tabcf.run.run import Run
 from tabcf.run.train import Stage, continue_encoded
 from tabcf.run.unknown import unknown_policy
 from tabcf.training.loop import Training
-
-if TYPE_CHECKING:
-    from tabcf.recommend.fold_in.fold_in import FoldIn
 
 __all__ = ["UpdateOptions", "extended", "updated"]
 
@@ -73,7 +71,7 @@ def extended(run: Run, events: Source | None, tables: Mapping[str, Source]) -> R
     large = enlarged(run, given, tables, only_new=True)
     table = _learnt(run, large)
     past = _past(run, large, table)
-    trained, rested = _with_rows(run, large)
+    trained, rested = _with_rows(run, large, is_final=True)
     first = None
     if run.first_stage is not None:
         first = extended(run.first_stage, events, _tables_of(run.first_stage, tables))
@@ -114,7 +112,7 @@ def updated(
         )
         n_replayed = int((~large.learnt_is_new).sum())
     else:
-        trained, rested = _with_rows(run, large)
+        trained, rested = _with_rows(run, large, is_final=False)
         trained = _completed(run, trained, large, past, first)
         trained, training, n_replayed = _trained_on(run, trained, large, table, options, progress)
     trained = _completed(run, trained, large, past, first)
@@ -180,8 +178,11 @@ def _past(run: Run, large: Enlarged, table: Table) -> Past | None:
     return past_of(large.encoder, table, large.events.source)
 
 
-def _with_rows(run: Run, large: Enlarged) -> tuple[Trained, dict[str, str]]:
-    """The model with rows for all that is new, and what those of new users and items rest on."""
+def _with_rows(run: Run, large: Enlarged, *, is_final: bool) -> tuple[Trained, dict[str, str]]:
+    """The model with rows for all that is new, and what those of new users and items rest on.
+
+    Rows that are not final are where training goes on from.
+    """
     trained = run.trained
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     rested: dict[str, str] = {}
@@ -192,7 +193,7 @@ def _with_rows(run: Run, large: Enlarged) -> tuple[Trained, dict[str, str]]:
         if not len(newcomers):
             continue
         rested[name] = "average"
-        fold = _folding(run, name)
+        fold = _folding(run, name, is_final=is_final)
         if fold is not None:
             rested[name] = "events"
             rows[column_of(trained, name)] = _found(trained, fold, name, entity, newcomers, new)
@@ -200,13 +201,19 @@ def _with_rows(run: Run, large: Enlarged) -> tuple[Trained, dict[str, str]]:
     return replace(trained, encoder=large.encoder, model=model, index=None), rested
 
 
-def _folding(run: Run, entity: str) -> FoldIn | None:
-    """What finds rows of new users or items; None where that cannot be."""
+def _folding(run: Run, entity: str, *, is_final: bool) -> FoldIn | None:
+    """What finds rows of new users or items; None where that cannot be.
+
+    How strongly those of rankings are held back takes longest to find out, and training goes its
+    own way from there: it is taken as it comes where they are not final.
+    """
     trained = run.trained
     has_pair = all(name in trained.encoder.entities for name in OTHER)
     if entity not in OTHER or not has_pair or not isinstance(trained.model, ColumnRows):
         return None
-    return run.folding("user" if entity == "user" else "item")
+    if not is_final and trained.loss.form != "pointwise":
+        return FoldIn(trained, entity, strength=1.0)
+    return run.folding(entity)
 
 
 def _found(

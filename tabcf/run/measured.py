@@ -167,7 +167,7 @@ class Measured(RunContents):
         source, implicit = as_source(data), self.spec.target.implicit
         return replay_interviews(
             self,
-            self.folding("user"),
+            self._newcomers_folding("user"),
             source,
             is_positive(source, implicit.positive if implicit else None),
             selectors=selectors,

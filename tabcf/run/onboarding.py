@@ -20,6 +20,7 @@ from tabcf.contracts.selector import PastAnswers, Selector
 from tabcf.data.sources import Source
 from tabcf.errors import DataError, RunError
 from tabcf.evaluation.replay import Replay, replay
+from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.onboarding.gain import InformationGain, new_users
 from tabcf.recommend.onboarding.interview import FORMAT, Interview
@@ -68,7 +69,7 @@ def selector_names(run: RunContents) -> list[str]:
 
 def start_interview(
     run: RunContents,
-    fold: FoldIn | None,
+    fold: FoldIn | FoldInDraws | None,
     selector: Named | None = None,
     *,
     shared: Shared,
@@ -127,7 +128,7 @@ def start_interview(
 
 def replay_interviews(
     run: RunContents,
-    fold: FoldIn | None,
+    fold: FoldIn | FoldInDraws | None,
     events: Source,
     is_positive: np.ndarray,
     *,
@@ -156,9 +157,11 @@ def replay_interviews(
     )
 
 
-def _with_gain(run: RunContents, fold: FoldIn | None, users: Source, *, seed: int) -> PastAnswers:
+def _with_gain(
+    run: RunContents, fold: FoldIn | FoldInDraws | None, users: Source, *, seed: int
+) -> PastAnswers:
     past = past_answers(run.trained, seed=seed)
-    if fold is None:
+    if not isinstance(fold, FoldIn):
         return past
     return replace(
         past,

@@ -287,7 +287,7 @@ class Run(Measured, Audited, Versioned):
         self.trained.require_entities("interview")
         return start_interview(
             self,
-            self.folding("user"),
+            self._newcomers_folding("user"),
             selector,
             shared=self._selectors,
             attributes=attributes,

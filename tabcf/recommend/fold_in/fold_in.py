@@ -46,12 +46,21 @@ class FoldIn:
         trained: A model that says which rows belong to a column, with its training events.
         entity: `user` or `item`.
         n_slots: Events that the model is run for together, where it has to be run.
+        strength: How strongly the prior of a ranking model's rows holds, in place of what is found
+            on trained rows; for rows that are only a beginning.
 
     Raises:
         RunError: The model cannot take newcomers, or its training events were not kept.
     """
 
-    def __init__(self, trained: Trained, entity: str, *, n_slots: int = 2048) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        entity: str,
+        *,
+        n_slots: int = 2048,
+        strength: float | None = None,
+    ) -> None:
         self.trained = trained
         self.entity = entity
         # Sums over few events hang on the last digits; a model's own are enough.
@@ -63,8 +72,11 @@ class FoldIn:
         n_events = torch.from_numpy(known.n_events[known.row_of_index])
         n_events[0] = 0
         self._shape = prior_of_rows(values, n_events)
-        found = Calibration(trained, entity, self._likelihood)
-        self.strength, self.noise = found.of(self._shape, values)
+        if strength is not None and self._ranking is not None:
+            self.strength, self.noise = strength, 1.0
+        else:
+            found = Calibration(trained, entity, self._likelihood)
+            self.strength, self.noise = found.of(self._shape, values)
 
     @cached_property
     def prior(self) -> Prior:

@@ -15,6 +15,7 @@ from tabcf.data.entities import Entity
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 from tabcf.recommend.basis import basis_of, cold
+from tabcf.recommend.fold_in.draws import FoldInDraws
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
 from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
@@ -44,7 +45,7 @@ class Interview:
         self,
         trained: Trained,
         selector: Selector,
-        fold: FoldIn | None,
+        fold: FoldIn | FoldInDraws | None,
         user: Source,
         *,
         about: Mapping[str, Any],

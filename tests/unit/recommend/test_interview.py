@@ -127,6 +127,27 @@ def test_nothing_is_asked_twice(run: tabcf.Run) -> None:
     assert interview.recommend(20)["item_id"].nunique() == 10
 
 
+def test_draws_of_a_posterior_follow_the_answers_too() -> None:
+    """A gibbs run has rows in each draw; its questions are those of a model without rows."""
+    spec = {
+        **SPEC,
+        "model": {"dot_product_bias": {"factors": 2}},
+        "fit": {"gibbs": {"sweeps": 40, "burn_in": 20}},
+    }
+    spec.pop("train", None)
+    run = fitted(spec)
+    interview = run.interview()
+    before = interview.recommend(5)
+    tell(interview, 4)
+    after = interview.recommend(5)
+    assert set(before["basis"]) == {"cold: average"}
+    assert set(after["basis"]) == {"4 events"}
+    rated = run.fold_in(interview.ratings).recommend(k=5).drop(columns="user_id")
+    pd.testing.assert_frame_equal(after, rated)
+    with pytest.raises(RunError, match="d_optimal needs rows of new users"):
+        run.interview("d_optimal")
+
+
 def test_what_is_not_known_may_still_be_listed(run: tabcf.Run) -> None:
     interview = run.interview()
     first = interview.recommend(1)["item_id"][0]
