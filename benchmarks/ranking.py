@@ -1,64 +1,47 @@
 """Lists on MovieLens-100K: mean NDCG@10 over u1-u5, and on a global time split, with intervals.
 
-    python benchmarks/ranking.py
+    pip install 'tabcf[fast]' implicit cornac lenskit
+    python benchmarks/ranking.py --tune       # writes ranking.json beside this file
+    python benchmarks/ranking.py              # measures with the settings that stand there
 
-Protocol: every interaction is a positive; each model trains on a fold's training rows (a tenth of
-them picks nothing here, it is trained on in the end: `refit`) and ranks all items but those seen in
-training, for the fold's test users. Settings were chosen by NDCG@10 on a validation tenth of u1's
-training rows, never on test rows: among some two dozen for softmax, twelve for each other one. One
-seed. Differences to EASE are paired by user and fold; 95 % bootstrap intervals over these pairs
-(5,000 resamples, seed 0).
+Protocol: every interaction is a positive; each model trains on all training rows of a fold and
+ranks all items that these hold, less those that the user had there, for the test users.
+
+Tuning: every model, peers and baselines included, gets 13 trials: settings that were known to be
+good before, and 12 that are drawn from its space (both in `ranking_models.py`; seed 0). Those with
+the highest NDCG@10 on validation rows are kept: for the folds a random tenth of u1's training rows
+(seed 42), for the time split the last tenth but one and the last tenth before the test, each told
+by what is older; the mean of both counts. An ensemble has the settings of its single model. Test
+rows choose nothing.
+
+Measuring: where chance has a part, three seeds. A figure is the median over seeds of the mean
+over folds of the mean over users. Differences are those of a user in a fold, averaged over seeds;
+95 % bootstrap intervals over users, with all their folds (5,000 resamples, seed 0).
+
 The official folds hold test events that are older than training events; the time split does not.
+Each result is kept in the file that `--results` names, and what stands there is not fitted again.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from ranking_models import CONTENDERS, drawn
 
-import tabcf
+from tabcf.data.splits import official_split, time_split
 
-MODELS: dict[str, dict[str, Any]] = {
-    "softmax": {
-        "model": {"dot_product": {"factors": 128, "dropout": 0.5}},
-        "loss": "softmax",
-        "train": {
-            "epochs": 45,
-            "batch_size": 128,
-            "learning_rate": 2e-2,
-            "weight_decay": 1.0,
-            "refit": True,
-        },
-    },
-    "bpr": {
-        "model": {"dot_product": {"factors": 64}},
-        "loss": "bpr",
-        "negatives": {"uniform": 4},
-        "train": {
-            "epochs": 20,
-            "batch_size": 1024,
-            "learning_rate": 2e-2,
-            "weight_decay": 0.4,
-            "refit": True,
-        },
-    },
-    "ease": {"model": {"ease": 300}, "train": {"refit": True}},
-    "edlae": {"model": "edlae", "train": {"refit": True}},
-    "ials": {"model": "ials", "train": {"refit": True}},
-    "item_knn": {"model": "item_knn", "train": {"refit": True}},
-    "popular": {"model": "popular", "train": {"refit": True}},
-}
-# The same settings for eight members: nothing was chosen for it.
-MODELS["softmax, eight members"] = {
-    **MODELS["softmax"],
-    "train": {**MODELS["softmax"]["train"], "ensemble": 8},
-}
-SPLITS: dict[str, Any] = {
-    **{fold: {"official": {"fold": fold, "valid": 0.1}} for fold in ("u1", "u2", "u3", "u4", "u5")},
-    "time": {"time": {"column": "timestamp", "valid": 0.1, "test": 0.2}},
-}
+N_DRAWN = 12
+SEEDS = (1, 2, 3)
+FOLDS = ("u1", "u2", "u3", "u4", "u5")
+PROTOCOLS: dict[str, Sequence[str]] = {"u1-u5": FOLDS, "time": ("time",)}
+SETTINGS = Path(__file__).with_name("ranking.json")
 
 
 def ratings() -> pd.DataFrame:
@@ -67,54 +50,136 @@ def ratings() -> pd.DataFrame:
     return read_source("builtin:movielens-100k/ratings").frame
 
 
-def fitted(name: str, split: Any) -> tuple[pd.Series, float, float]:
-    """NDCG@10 of each test user, recall@10, and the CPU seconds of the fit."""
-    spec = {
-        "tabcf": 1,
-        "data": "builtin:movielens-100k/ratings",
-        "target": {"implicit": {}},
-        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
-        "split": split,
-        **MODELS[name],
-    }
-    run = tabcf.fit(spec, plugins=["no:*"])
-    events = ratings()
-    seen = run.trained.seen
-    encoder = run.trained.encoder
-    rows = [encoder.entities[side].rows_of_ids(events[f"{side}_id"]) for side in ("user", "item")]
-    pairs = pd.MultiIndex.from_arrays(seen.pairs())
-    is_test = ~pd.MultiIndex.from_arrays(rows).isin(pairs)
-    users = run.evaluate_users(events[is_test].reset_index(drop=True)).dropna(subset=["ndcg@10"])
-    ndcg = users.set_index("user_id")["ndcg@10"]
-    assert abs(ndcg.mean() - run.report.test["ndcg@10"]) < 1e-6
-    return ndcg, run.report.test["recall@10"], run.report.cpu_seconds
+def tests(events: pd.DataFrame, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and test rows."""
+    if split == "time":
+        return _cut(events, 0.8, 1.0)
+    part = official_split(events, fold=split, valid=0.0, rng=np.random.default_rng(42))
+    return _of(events, part == 0), _of(events, part == 2)
 
 
-def interval(differences: np.ndarray) -> tuple[float, float]:
+def validations(events: pd.DataFrame, protocol: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Pairs of training and validation rows, none of them a test row."""
+    if protocol == "time":
+        return [_cut(events, 0.6, 0.7), _cut(events, 0.7, 0.8)]
+    part = official_split(events, fold="u1", valid=0.1, rng=np.random.default_rng(42))
+    return [(_of(events, part == 0), _of(events, part == 1))]
+
+
+def _cut(events: pd.DataFrame, start: float, stop: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The events before a share of all, by time, and those from there to another share."""
+    part = time_split(events, column="timestamp", valid=stop - start, test=1 - stop)
+    return _of(events, part == 0), _of(events, part == 1)
+
+
+def _of(events: pd.DataFrame, is_chosen: np.ndarray) -> pd.DataFrame:
+    return events[is_chosen].reset_index(drop=True)
+
+
+def tune(protocol: str, name: str) -> dict[str, Any]:
+    """The best of some drawn settings, and what they were worth on validation rows."""
+    contender = CONTENDERS[name]
+    pairs = validations(ratings(), protocol)
     rng = np.random.default_rng(0)
-    draws = rng.integers(0, len(differences), (5_000, len(differences)))
-    low, high = np.percentile(differences[draws].mean(1), [2.5, 97.5])
+    found: list[tuple[float, dict[str, Any]]] = []
+    trials = [contender.start]
+    trials += [drawn(contender.space, rng) for _ in range(N_DRAWN if contender.space else 0)]
+    for settings in trials:
+        values = [contender.fit(*pair, settings, 42).users["ndcg"].mean() for pair in pairs]
+        found.append((round(float(np.mean(values)), 4), settings))
+        print(f"{protocol} {name}: {found[-1][0]:.4f} {settings}", flush=True)
+    best = max(found, key=lambda one: one[0])
+    return {"settings": best[1], "valid": best[0], "trials": sorted(one[0] for one in found)}
+
+
+def measure(names: Sequence[str], protocols: Sequence[str], path: Path) -> pd.DataFrame:
+    """One row a model, split, seed and test user."""
+    chosen = json.loads(SETTINGS.read_text())
+    done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "split", "seed"])
+    known = {tuple(key) for key in done[["model", "split", "seed"]].drop_duplicates().to_numpy()}
+    events = ratings()
+    for name, protocol, split, seed in _wanted(names, protocols):
+        if (name, split, seed) in known:
+            continue
+        contender = CONTENDERS[name]
+        settings = chosen[protocol][contender.tuned_as or name]["settings"]
+        measured = contender.fit(*tests(events, split), settings, seed)
+        frame = measured.users.reset_index().assign(
+            model=name, split=split, seed=seed, seconds=measured.seconds
+        )
+        frame.to_csv(path, mode="a", header=not path.exists(), index=False)
+        print(f"{split} {name}, seed {seed}: {frame['ndcg'].mean():.4f}", flush=True)
+    return pd.read_csv(path)
+
+
+def _wanted(names: Sequence[str], protocols: Sequence[str]) -> Iterator[tuple[str, str, str, int]]:
+    for name in names:
+        for protocol in (one for one in protocols if one in CONTENDERS[name].protocols):
+            for split in PROTOCOLS[protocol]:
+                for seed in SEEDS if CONTENDERS[name].is_random else SEEDS[:1]:
+                    yield name, protocol, split, seed
+
+
+def interval(differences: np.ndarray, users: np.ndarray | None = None) -> tuple[float, float]:
+    """The bootstrap interval of a mean; of those of one user, all are drawn or none."""
+    rng = np.random.default_rng(0)
+    groups = np.arange(len(differences)) if users is None else users
+    _, group = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(group, differences), np.bincount(group)
+    draws = rng.integers(0, len(sums), (5_000, len(sums)))
+    low, high = np.percentile(sums[draws].sum(1) / counts[draws].sum(1), [2.5, 97.5])
     return float(low), float(high)
 
 
+def difference(results: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:
+    """The mean difference of two models and its interval."""
+    means = results.groupby(["model", "split", "user_id"])["ndcg"].mean()
+    paired = (means[one] - means[other]).dropna()
+    users = paired.index.get_level_values("user_id").to_numpy()
+    return float(paired.mean()), *interval(paired.to_numpy(), users)
+
+
+def show(results: pd.DataFrame) -> None:
+    """A table for each protocol: figures, and the best model's and EASE's differences to all."""
+    if "ease" not in set(results["model"]):
+        return
+    for protocol, splits in PROTOCOLS.items():
+        of = results[results["split"].isin(splits)]
+        by_fold = of.groupby(["model", "seed", "split"])[["ndcg", "recall", "seconds"]].mean()
+        figures = by_fold.groupby(["model", "seed"]).mean().groupby("model").median()
+        figures = figures.sort_values("ndcg", ascending=False)
+        best = figures.index[0]
+        print(f"\n{protocol}: NDCG@10, recall@10, CPU-s a fit; to EASE; {best} less this one")
+        for name, row in figures.iterrows():
+            to_ease = difference(of, str(name), "ease")
+            to_best = difference(of, best, str(name))
+            print(
+                f"{name!s:22s} {row['ndcg']:.4f} {row['recall']:.4f} {row['seconds']:6.2f}  "
+                f"[{to_ease[1]:+.4f}, {to_ease[2]:+.4f}]  [{to_best[1]:+.4f}, {to_best[2]:+.4f}]"
+            )
+        if protocol == "u1-u5":
+            u1 = of[of["split"] == "u1"].groupby(["model", "seed"])["ndcg"].mean()
+            print("u1 alone: " + ", ".join(f"{n} {u1[n].median():.4f}" for n in figures.index))
+
+
 def main() -> None:
-    found: dict[tuple[str, str], pd.Series] = {}
-    recalls: dict[tuple[str, str], float] = {}
-    seconds: dict[tuple[str, str], float] = {}
-    for split, options in SPLITS.items():
-        for name in MODELS:
-            key = (name, split)
-            found[key], recalls[key], seconds[key] = fitted(name, options)
-            print(f"{split} {name}: {found[key].mean():.4f}", flush=True)
-    for title, splits in (("u1-u5", list(SPLITS)[:5]), ("time split", ["time"])):
-        print(f"\n{title}: NDCG@10, recall@10, CPU-s a fit, difference to EASE")
-        for name in MODELS:
-            ndcg = np.mean([found[name, split].mean() for split in splits])
-            recall = np.mean([recalls[name, split] for split in splits])
-            cpu = np.mean([seconds[name, split] for split in splits])
-            paired = [(found[name, s] - found["ease", s]).dropna().to_numpy() for s in splits]
-            low, high = interval(np.concatenate(paired))
-            print(f"{name:22s} {ndcg:.4f} {recall:.4f} {cpu:6.2f}  [{low:+.4f}, {high:+.4f}]")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--tune", action="store_true", help="choose settings on validation rows")
+    parser.add_argument("--only", nargs="+", choices=[*CONTENDERS], default=[*CONTENDERS])
+    parser.add_argument("--protocol", nargs="+", choices=[*PROTOCOLS], default=[*PROTOCOLS])
+    parser.add_argument("--results", type=Path, default=Path("ranking.csv"), help="where to keep")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if not given.tune:
+        show(measure(given.only, given.protocol, given.results))
+        return
+    for protocol in given.protocol:
+        for name in given.only:
+            if CONTENDERS[name].tuned_as is None and protocol in CONTENDERS[name].protocols:
+                found = tune(protocol, name)
+                kept = json.loads(SETTINGS.read_text()) if SETTINGS.exists() else {}
+                kept.setdefault(protocol, {})[name] = found
+                SETTINGS.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
