@@ -29,6 +29,7 @@ from tabcf.metrics.lists import (
 from tabcf.metrics.ranking import rank_items, rank_relevant
 from tabcf.metrics.ranks import list_auc
 from tabcf.metrics.regression import mae, rmse
+from tabcf.metrics.sampled import sampled_ndcg_at_k, sampled_recall_at_k
 
 __all__ = [
     "accuracy",
@@ -55,5 +56,7 @@ __all__ = [
     "rank_relevant",
     "recall_at_k",
     "rmse",
+    "sampled_ndcg_at_k",
+    "sampled_recall_at_k",
     "serendipity_at_k",
 ]

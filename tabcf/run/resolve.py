@@ -74,6 +74,7 @@ def resolve_metrics(spec: Spec, registry: Registry, target: TargetInfo) -> tuple
                 [f"metrics: {definition.name} says nothing about a target of kind '{target.kind}'"]
             )
         k = options.k if definition.needs in ("hits", "lists") else None
-        name = definition.name if k is None else f"{definition.name}@{k}"
+        shown = k if definition.needs != "ranks" else getattr(options, "k", None)
+        name = definition.name if shown is None else f"{definition.name}@{shown}"
         metrics.append(Metric(name, definition, definition.build(target, options), k))
     return tuple(metrics)

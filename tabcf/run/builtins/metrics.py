@@ -33,6 +33,13 @@ class AtK(Options):
     """Length of the list."""
 
 
+class SampledAtK(AtK):
+    """Looks at the first k of a relevant item and n others that are drawn for it."""
+
+    n: PositiveInt = 100
+    """How many others: items that the user neither had nor is to find."""
+
+
 class OfAttribute(AtK):
     """Looks at an attribute of the first k items of a list."""
 
@@ -143,6 +150,16 @@ def _list_auc(target: TargetInfo, options: NoOptions) -> Any:
     return list_auc
 
 
+def _of_sample(name: str) -> Callable[[TargetInfo, Any], Any]:
+    def build(target: TargetInfo, options: SampledAtK) -> Any:
+        from tabcf import metrics
+
+        compute = getattr(metrics, f"sampled_{name}_at_k")
+        return lambda ranks, n_candidates: compute(ranks, n_candidates, k=options.k, n=options.n)
+
+    return build
+
+
 def _coverage(lists: RankedLists) -> Tensor:
     from tabcf.metrics import coverage_at_k
 
@@ -230,6 +247,19 @@ def _ranking(name: str, summary: str) -> MetricDefinition:
     )
 
 
+def _sampled(name: str, summary: str) -> MetricDefinition:
+    return MetricDefinition(
+        name=f"sampled_biased_{name}",
+        options=SampledAtK,
+        summary=f"{summary} Biased: to compare with published figures alone.",
+        example=f"{{sampled_biased_{name}: {{k: 10, n: 100}}}}",
+        targets=_RANKED,
+        build=_of_sample(name),
+        needs="ranks",
+        is_higher_better=True,
+    )
+
+
 def _lists(
     name: str, compute: Callable[[RankedLists], Tensor], summary: str, *, is_higher_better: bool
 ) -> MetricDefinition:
@@ -298,6 +328,8 @@ METRICS = (
         needs="ranks",
         is_higher_better=True,
     ),
+    _sampled("ndcg", "NDCG of each relevant item among a few drawn ones, the mean over all draws."),
+    _sampled("recall", "Recall of each relevant item among a few drawn ones, likewise."),
     _lists(
         "coverage", _coverage, "Share of the catalogue that is in any list.", is_higher_better=True
     ),
