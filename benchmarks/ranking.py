@@ -141,10 +141,10 @@ def difference(results: pd.DataFrame, one: str, other: str) -> tuple[float, floa
 
 def show(results: pd.DataFrame) -> None:
     """A table for each protocol: figures, and the best model's and EASE's differences to all."""
-    if "ease" not in set(results["model"]):
-        return
     for protocol, splits in PROTOCOLS.items():
         of = results[results["split"].isin(splits)]
+        if "ease" not in set(of["model"]):
+            continue
         by_fold = of.groupby(["model", "seed", "split"])[["ndcg", "recall", "seconds"]].mean()
         figures = by_fold.groupby(["model", "seed"]).mean().groupby("model").median()
         figures = figures.sort_values("ndcg", ascending=False)
