@@ -50,8 +50,11 @@ def read_text(
     read = _columns(text, {}, on_rows)
     if any(column.must_reread for column in read.values()):
         read = _columns(text, {key: column.kind for key, column in read.items()}, on_rows)
+    listed = {key: column.listed() for key, column in read.items()}
     frame = pd.DataFrame({key: read.pop(key).series() for key in list(read)}, copy=False)
-    return text.source(frame)
+    source = text.source(frame)
+    source.listed.update({key: found for key, found in listed.items() if found is not None})
+    return source
 
 
 def text_batches(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tabcf.data.distinct import CategoryValues
 from tabcf.data.sources import Source
 from tabcf.data.values import CategoryValues, category_values, id_values
 from tabcf.data.vocabulary import Vocabulary
@@ -205,11 +206,29 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _counts(ids: Vocabulary, met: Any) -> np.ndarray:
-    rows, counts = ids.encode(met), np.zeros(len(ids), dtype=np.int64)
-    # Some at a time, since numpy widens what it counts.
-    block = max(_BLOCK, len(ids))
-    for start in range(0, len(rows), block):
-        counts += np.bincount(rows[start : start + block], minlength=len(ids))
+def _counts(ids: Vocabulary, met: CategoryValues) -> np.ndarray:
+    """`(R,)` int64: how often each id was met, all of which are known; row 0 not at all."""
+    counts = np.zeros(len(ids), dtype=np.int64)
+    if met.codes is not None:
+        # The missing value is listed as well, and is row 0.
+        n_each = _counted(met.codes, len(met.listed))
+        np.add.at(counts, ids.index_of(met.listed), n_each)
+        counts[0] = 0
+        return counts
+    span = ids.span
+    if span is not None and not met.is_missing.any():
+        low, n = span
+        counts[1:] = _counted(met.listed, n, low)[ids.values - low]
+        return counts
+    counts += _counted(ids.encode(met), len(ids))
     counts[0] = 0
+    return counts
+
+
+def _counted(values: np.ndarray, n: int, low: int = 0) -> np.ndarray:
+    """`(n,)`: how often each whole number from `low` on comes; some at a time, as numpy copies."""
+    counts, block = np.zeros(n, dtype=np.int64), max(_BLOCK, n)
+    for start in range(0, len(values), block):
+        part = values[start : start + block]
+        counts += np.bincount(part - low if low else part, minlength=n)
     return counts

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from tabcf.data.distinct import CategoryValues
 from tabcf.errors import DataError
 
 __all__ = ["OnRows", "Source", "no_rows", "not_empty"]
@@ -32,7 +33,15 @@ class Source:
     is_text: bool = False
     first_line: int | None = None
     all_columns: tuple[str, ...] = ()
-    listed: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    listed: dict[str, CategoryValues] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def taken(self, positions: np.ndarray) -> Source:
+        """Some of the rows, whose lines are no longer known."""
+        taken = self.with_rows(self.frame.iloc[positions].reset_index(drop=True))
+        taken.listed.update({name: found.taken(positions) for name, found in self.listed.items()})
+        return taken
 
     def with_rows(self, frame: pd.DataFrame) -> Source:
         """The same with other rows, whose lines are no longer known."""

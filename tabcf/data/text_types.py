@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from tabcf.data.arrow import to_series
+from tabcf.data.distinct import CategoryValues
+from tabcf.data.short_texts import distinct_texts, joined_codes, text_codes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +25,8 @@ __all__ = ["Kind", "TextColumn", "typed"]
 _MISSING_NUMBERS = ("", "NA", "NaN", "nan", "N/A", "null", "NULL", "None", "?")
 # Values that are looked at first: a text among them settles the column.
 _SAMPLE = 256
+# Of many values, so few different ones are typed once each.
+_MANY, _FEW = 4096, 64
 
 
 class Kind(IntEnum):
@@ -38,19 +42,33 @@ class Kind(IntEnum):
 class TextColumn:
     """What was read of a column so far; `must_reread` where its first blocks were taken for less.
 
-    A part of missing values is kept as text, since in a text column `NA` is a value.
+    A part of missing values is kept as text, since in a text column `NA` is a value. `codes` has
+    the short texts of each part as numbers, as long as there were no others.
     """
 
     kind: Kind = Kind.MISSING
     parts: list[tuple[Kind, pa.Array]] = field(default_factory=list)
     must_reread: bool = False
+    codes: list[pa.DictionaryArray] = field(default_factory=list)
 
     def add(self, text: pa.StringArray) -> None:
         kind, part = typed(text, self.kind)
+        if part is text and len(self.codes) == len(self.parts):
+            found = text_codes(*_characters(text))
+            self.codes += [] if found is None else [found]
         if kind is Kind.TEXT and self.kind in (Kind.WHOLE, Kind.NUMBER):
             self.must_reread = True
         self.kind = max(self.kind, kind)
         self.parts.append((kind, part))
+
+    def listed(self) -> CategoryValues | None:
+        """All texts with each listed once; None unless all of them are short and there."""
+        if not self.codes or len(self.codes) < len(self.parts):
+            return None
+        codes, self.codes = joined_codes(self.codes), []
+        texts = distinct_texts(codes).to_numpy(zero_copy_only=False)
+        is_missing = np.zeros(len(codes), dtype=bool)
+        return CategoryValues(texts, is_missing, "str", codes.indices.to_numpy())
 
     def series(self) -> pd.Series[Any]:
         """All parts as one; they are let go."""
@@ -69,11 +87,34 @@ class TextColumn:
         for part in parts:
             values[start : start + len(part)] = part.to_numpy()
             start += len(part)
-        return pd.Series(values)
+        return pd.Series(values, copy=False)
 
 
 def typed(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array]:
-    """A block's values by the narrowest kind they have, which is at least `least`."""
+    """A block's values by the narrowest kind they have, which is at least `least`.
+
+    Text without gaps is given back as it is.
+    """
+    if least < Kind.TEXT and len(text) >= _MANY:
+        found = _typed_once_each(text, least)
+        if found is not None:
+            return found
+    return _typed_each(text, least)
+
+
+def _typed_once_each(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array] | None:
+    """The same for few short values that come again and again; None where it is others."""
+    if len(text[:_SAMPLE].unique()) > _FEW:
+        return None
+    starts, characters = _characters(text)
+    codes = text_codes(starts, characters) if _is_clean(starts, characters) else None
+    if codes is None or len(codes.dictionary) > _FEW:
+        return None
+    kind, values = _typed_each(distinct_texts(codes), least)
+    return None if kind is Kind.TEXT else (kind, values.take(codes.indices))
+
+
+def _typed_each(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array]:
     starts, characters = _characters(text)
     # Up to '9' there are digits, signs, dots and spaces, and none of the missing values but ''.
     if least < Kind.TEXT and len(characters) and characters.max() <= ord("9"):

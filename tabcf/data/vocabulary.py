@@ -96,6 +96,12 @@ class Vocabulary:
         """The vocabulary that `to_json` described."""
         return cls(state["values"], kind=state["kind"])
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Of whole numbers that lie close together, the lowest, and how many there are from it."""
+        table = self._index_by_number
+        return None if table is None else (table[0], len(table[1]) - 1)
+
     @cached_property
     def _index_by_number(self) -> tuple[int, np.ndarray] | None:
         """The lowest value and the indices from there on, behind them a 0; None if far apart."""

@@ -77,12 +77,12 @@ class Events:
 
     def rows(self, *parts: int) -> Source:
         """The events of some parts, all of them, positive or not."""
-        return _take(self.source, np.flatnonzero(np.isin(self.part, parts)))
+        return self.source.taken(np.flatnonzero(np.isin(self.part, parts)))
 
     def learnable(self, *parts: int) -> Source:
         """The positive events of some parts."""
         chosen = np.isin(self.part, parts) & self.is_positive
-        return _take(self.source, np.flatnonzero(chosen))
+        return self.source.taken(np.flatnonzero(chosen))
 
     def training(self, *parts: int) -> TrainingEvents:
         """The events of the parts that a model is fitted on."""
@@ -394,7 +394,3 @@ def _with_scale(spec: Spec, registry: Registry, target: TargetInfo, source: Sour
     if isinstance(options, ModelOptions) and options.y_range is not None:
         return target
     return scaled(target, source)
-
-
-def _take(source: Source, positions: np.ndarray) -> Source:
-    return source.with_rows(source.frame.iloc[positions].reset_index(drop=True))
