@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabcf.data.distinct import CategoryValues
 from tabcf.data.sources import Source
 from tabcf.data.values import CategoryValues, category_values, id_values
 from tabcf.data.vocabulary import Vocabulary

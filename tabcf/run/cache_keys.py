@@ -30,6 +30,10 @@ _FORMAT = 1
 _FIELDS = {"target", "entities", "columns", "split", "duplicates", "seed", "loss"}
 
 
+# What of its training weighs the rows.
+_WEIGHTS = {"user_weights", "item_propensity", "time_decay"}
+
+
 def key_of(*parts: Any) -> str:
     """One digest of plain values."""
     said = json.dumps(parts, sort_keys=True, default=str)
@@ -109,7 +113,7 @@ def encoded_key(
         plain(spec),
         [plan.key for plan in plans],
         isinstance(model, ModelOptions) and model.y_range is not None,
-        spec.train.model_dump(mode="json", include={"user_weights", "item_propensity"}),
+        spec.train.model_dump(mode="json", include=_WEIGHTS),
         sorted(parts),
     )
 

@@ -36,6 +36,9 @@ def event_columns(spec: Spec, registry: Registry) -> frozenset[str] | None:
     found = {_TIME, *_of_target(spec.target)}
     if spec.retrieve is not None and spec.retrieve.target is not None:
         found.update(_of_target(spec.retrieve.target))
+    for train in (spec.train, None if spec.retrieve is None else spec.retrieve.train):
+        if train is not None and train.time_decay is not None:
+            found.add(train.time_decay.at)
     found.update(entity.id for entity in spec.entities.values())
     for column in spec_columns(spec, registry):
         found.update(name for table, name in column.raw if table == EVENT)

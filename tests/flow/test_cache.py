@@ -236,6 +236,8 @@ class TestOtherData:
             {"duplicates": "first"},
             {"columns": {"minutes": "number"}},
             {"train": {"epochs": 1}},
+            {"train": {"epochs": 1, "item_propensity": 0.5}},
+            {"train": {"epochs": 1, "time_decay": {"half_life": 1, "at": "minutes"}}},
         ],
     )
     def test_a_spec_that_says_so_encodes_anew(self, change: dict[str, Any], folder: Path) -> None:

@@ -85,6 +85,7 @@ TARGETS = {
             {"shop_id"},
         ),
         ({"split": {"time": "bought_at"}}, {"bought_at"}),
+        ({"train": {"time_decay": {"half_life": 30, "at": "seen_at"}}}, {"seen_at"}),
         ({"split": {"leave_last_out": {"column": "bought_at"}}}, {"bought_at"}),
         ({"split": {"labels": "part"}}, {"part"}),
         ({"split": {"kfold": {"k": 2, "by": "session"}}}, {"session"}),
