@@ -46,13 +46,19 @@ def read_text(
         DataError: It is no UTF-8 text, a row has too few or too many values, or a column's name
             is missing or given twice.
     """
+    import pyarrow as pa
+
     text = _Text.opened(path, name, columns)
     read = _columns(text, {}, on_rows)
     if any(column.must_reread for column in read.values()):
         read = _columns(text, {key: column.kind for key, column in read.items()}, on_rows)
     listed = {key: column.listed() for key, column in read.items()}
-    frame = pd.DataFrame({key: read.pop(key).series() for key in list(read)}, copy=False)
-    source = text.source(frame)
+    made = {}
+    for key in list(read):
+        made[key] = read.pop(key).series()
+        # Arrow keeps what it let go of for itself; here that is as much as all columns.
+        pa.default_memory_pool().release_unused()
+    source = text.source(pd.DataFrame(made, copy=False))
     source.listed.update({key: found for key, found in listed.items() if found is not None})
     return source
 

@@ -370,12 +370,13 @@ def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: S
 
 
 def past_of(encoder: Encoder, train: Table, seen: Source) -> Past:
-    """What users had: the training rows, and all events of theirs."""
-    rows, n_users = encoder.encode_ids(seen), len(encoder.entities["user"])
-    return Past(
-        positive=History.of_pairs(train.rows["user"].numpy(), train.rows["item"].numpy(), n_users),
-        seen=History.of_pairs(rows["user"], rows["item"], n_users),
-    )
+    """What users had: the training rows, and all events, of which those are the learnable ones."""
+    n_users = len(encoder.entities["user"])
+    positive = History.of_pairs(train.rows["user"].numpy(), train.rows["item"].numpy(), n_users)
+    if len(train) == len(seen.frame):
+        return Past(positive, positive)
+    rows = encoder.encode_ids(seen)
+    return Past(positive, History.of_pairs(rows["user"], rows["item"], n_users))
 
 
 def encode_rows(
