@@ -4,7 +4,8 @@
     python benchmarks/second_start.py 20_000_000
 
 Each start is a process of its own on one thread: wall seconds, and CPU-seconds, from the call of
-`fit` to the first training step, imports apart; then by how much the process's peak memory grew.
+`fit` until training begins and until its first step is done, for which an epoch's order is drawn;
+imports apart. Then by how much the process's peak memory grew.
 `without` has the cache switched off, `first` fills it, `second` finds it filled.
 """
 
@@ -33,28 +34,39 @@ class Reached(Exception):
     """The first step."""
 
 
-def start(path: Path, *, cache: bool) -> tuple[float, float, float]:
-    """Wall seconds and CPU-seconds to the first step, and MB."""
+Spent = tuple[float, float]
+"""Wall seconds and CPU-seconds."""
+
+
+def start(path: Path, *, cache: bool) -> tuple[Spent, Spent, float]:
+    """What it takes until training begins and until its first step is done, and MB."""
     import tabcf
     from tabcf.run.progress import Silent
 
+    marks: list[Spent] = []
+
     class UntilFirst(Silent):
+        def start(self, epochs: int, n_steps: int) -> None:
+            marks.append((time.perf_counter(), time.process_time()))
+
         def step(self) -> None:
+            marks.append((time.perf_counter(), time.process_time()))
             raise Reached
 
-    few = path.parent / "few" / path.name
-    tabcf.fit(SPEC, few)  # what is imported or set up at first use
+    # What is imported, compiled or set up at first use.
+    tabcf.fit(SPEC, path.parent / "few" / path.name)
     before = peak()
     wall, cpu = time.perf_counter(), time.process_time()
     with contextlib.suppress(Reached):
         tabcf.fit(SPEC, path, progress=UntilFirst(), cache=cache)
-    return time.perf_counter() - wall, time.process_time() - cpu, peak() - before
+    begun, stepped = ((mark[0] - wall, mark[1] - cpu) for mark in marks)
+    return begun, stepped, peak() - before
 
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
     processes = multiprocessing.get_context("spawn")
-    print(f"{n:,} rows; from the call of fit to the first step")
+    print(f"{n:,} rows; wall seconds (CPU-seconds) from the call of fit; MB above the start")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TABCF_CACHE"] = str(Path(folder) / "cache")
         write(Path(folder), n)
@@ -63,8 +75,16 @@ def main() -> None:
         for name in ("int.csv", "int.parquet", "text.csv"):
             for label, cache in (("without", False), ("first", True), ("second", True)):
                 with processes.Pool(1) as pool:
-                    wall, cpu, grown = pool.apply(start, (Path(folder) / name,), {"cache": cache})
-                print(f"{name:12} {label:8} {wall:6.2f} s  {cpu:6.2f} CPU-s  {grown:6.0f} MB")
+                    found = pool.apply(start, (Path(folder) / name,), {"cache": cache})
+                show(name, label, *found)
+
+
+def show(name: str, label: str, begun: Spent, stepped: Spent, grown: float) -> None:
+    said = "  ".join(
+        f"{what} {wall:6.2f} s ({cpu:5.2f})"
+        for what, (wall, cpu) in (("training begins", begun), ("first step", stepped))
+    )
+    print(f"{name:12} {label:8} {said}  {grown:6.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
