@@ -26,6 +26,7 @@ def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: 
     from tabcf.data.sources import read_source
     from tabcf.evaluation.users import N_RELEVANT
     from tabcf.run.cross_validation import CrossValidation
+    from tabcf.run.in_blocks import is_large
 
     for option, is_given in (("--groups", groups), ("--no-retrieve", no_retrieve)):
         if is_given and data is None:
@@ -41,7 +42,8 @@ def command(run: str, data: str | None, groups: bool, no_retrieve: bool, style: 
             show_frame(table.rename_axis("").reset_index(), style)
         return
     if data is not None:
-        source = read_source(data)
+        # A large file is left to be read in blocks.
+        source = data if is_large(data) else read_source(data)
         if groups:
             show_frame(loaded.evaluate_groups(source, retrieve=not no_retrieve), style)
         else:

@@ -45,6 +45,11 @@ __all__ = ["command"]
     help="Processes that train one model together; the same as --set train.workers=N.",
 )
 @click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What the fit may take of memory, such as 2GB; rows then are kept on disk.",
+)
+@click.option(
     "--no-cache",
     is_flag=True,
     help="Read and encode anew, and keep nothing of it for the next fit.",
@@ -59,6 +64,7 @@ def command(
     jobs: int | None,
     resume: bool,
     nproc: int | None,
+    memory: str | None,
     no_cache: bool,
     quiet: bool,
     style: str | None,
@@ -73,6 +79,8 @@ def command(
 
     if nproc is not None:
         overrides = (*overrides, f"train.workers={nproc}")
+    if memory is not None and is_one_of_several():
+        overrides = (*overrides, f"train.memory={memory}")
     progress = None if quiet else Shown()
     run: Run | CrossValidation | None
     if is_one_of_several():
@@ -99,6 +107,7 @@ def command(
             jobs=jobs,
             resume=resume,
             cache=not no_cache,
+            memory=memory,
         )
     if run is None:  # the first of several processes has it
         return

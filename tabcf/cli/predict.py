@@ -23,6 +23,11 @@ __all__ = ["command"]
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Also the ends of the central interval that holds this share, such as 0.9.",
 )
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="Write a .csv or .parquet file, in blocks of rows, in place of printing.",
+)
 @formats
 def command(
     run: str,
@@ -31,12 +36,24 @@ def command(
     limit: int | None,
     distribution: bool,
     interval: float | None,
+    out: str | None,
     style: str | None,
 ) -> None:
-    """Print the rows of DATA with RUN's prediction as the last column."""
+    """Print the rows of DATA with RUN's prediction as the last column.
+
+    With --out DATA may be larger than memory.
+    """
     from tabcf.cli.show import show_frame
 
     loaded = load_run(run)
+    if out is not None:
+        if interactions is not None or limit is not None or style is not None:
+            raise click.UsageError(
+                "--out does not go with --interactions, --limit, --json and --csv"
+            )
+        n = loaded.predict_to(out, data, distribution=distribution, interval=interval)
+        click.echo(f"{n:,} rows in {out}")
+        return
     if interactions is None:
         frame = loaded.predict(data, distribution=distribution, interval=interval)
     elif distribution or interval is not None:

@@ -29,6 +29,11 @@ __all__ = ["command"]
 @click.option("--no-rerank", is_flag=True, help="Leave out RUN's own re-rankers.")
 @click.option("--seen", is_flag=True, help="List what a user has had as well.")
 @click.option("--exact", is_flag=True, help="Leave the run's index alone, if it has one.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="Write a .csv or .parquet file, some thousand users at a time, in place of printing.",
+)
 @formats
 def command(
     run: str,
@@ -47,6 +52,7 @@ def command(
     no_rerank: bool,
     seen: bool,
     exact: bool,
+    out: str | None,
     style: str | None,
 ) -> None:
     """List the items that RUN puts first for each user.
@@ -56,10 +62,14 @@ def command(
 
     With --interactions lists are for the users of that file, whose attributes --users may give;
     RUN's model makes them of all items, without its first stage, and re-rankers order them.
+
+    With --out the file of --users may be larger than memory.
     """
+    import pandas as pd
+
     from tabcf.cli.show import show_frame
-    from tabcf.data.sources import read_source
     from tabcf.recommend.recommender import recommend
+    from tabcf.run.in_blocks import users_of, write_frames
 
     if interactions is not None:
         beside = {"--user": users, "--retrieve": retrieve, "--retrieved": retrieved}
@@ -88,16 +98,24 @@ def command(
     }
     if interactions is not None:
         newcomers = loaded.fold_in(interactions, attributes=attributes)
-        frame = newcomers.recommend(rerank=rerankers, **common)
+        frames = iter([newcomers.recommend(rerank=rerankers, **common)])
     else:
-        frame = recommend(
-            loaded.trained,
-            read_source(attributes).frame if attributes else list(users),
-            retrieve=not no_retrieve if retrieve is None else load_run(retrieve).trained,
-            n_retrieved=retrieved,
-            rerank=loaded.reranking(rerankers),
-            **common,
+        retriever = not no_retrieve if retrieve is None else load_run(retrieve).trained
+        reranking = loaded.reranking(rerankers)
+        frames = (
+            recommend(
+                loaded.trained,
+                some,
+                retrieve=retriever,
+                n_retrieved=retrieved,
+                rerank=reranking,
+                **common,
+            )
+            for some in users_of(attributes or users)
         )
-    show_frame(frame, style)
+    if out is not None:
+        click.echo(f"{write_frames(frames, out):,} rows in {out}")
+        return
+    show_frame(pd.concat(frames, ignore_index=True), style)
     if loaded.advice is not None:
         click.echo(loaded.advice, err=True)

@@ -7,6 +7,7 @@ it is 0 for an entity without training interactions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,10 @@ class Table:
         weight: `(N,)` float32 or None.
         left_out: by the position of a set column, `(N,)` int32: the value that each row's own
             event put into its set, which training leaves out; 0 for none.
+
+    Attributes:
+        release: Of events on disk, lets go of the memory that reading them took; whoever goes
+            through many rows calls it by the way. None for events in memory.
     """
 
     rows: dict[str, Tensor]
@@ -59,6 +64,7 @@ class Table:
     target: Tensor | None = None
     weight: Tensor | None = None
     left_out: dict[int, Tensor] = field(default_factory=dict)
+    release: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return int(self.events.x_cat.shape[0])

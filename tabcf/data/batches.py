@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.table import Table
+from tabcf.data.order import Chunks, shuffled
 
 __all__ = [
     "Batch",
@@ -26,7 +27,6 @@ __all__ = [
     "select",
     "select_bag",
     "shuffled_batches",
-    "shuffled_positions",
     "slice_bag",
     "stack",
     "take",
@@ -34,9 +34,8 @@ __all__ = [
     "without",
 ]
 
-# Rows gathered at a time: large enough that a batch of 64 costs only a slice, small enough that
-# 100 gathered columns stay below 100 MB.
-_BLOCK = 1 << 16
+# Rows on disk that are gone through before the memory is let go.
+_RELEASED = 1 << 20
 
 
 class Batch(NamedTuple):
@@ -49,8 +48,14 @@ class Batch(NamedTuple):
 
 def select(inputs: Inputs, rows: Tensor) -> Inputs:
     """The named rows of a table's columns, in that order; `rows` is int32 or int64."""
+    x_cat = inputs.x_cat
+    if x_cat.shape[1] == 1:
+        # Numbers are picked four times as fast as rows of one.
+        chosen = x_cat.squeeze(1).index_select(0, rows).unsqueeze(1)
+    else:
+        chosen = x_cat.index_select(0, rows)
     return Inputs(
-        inputs.x_cat.index_select(0, rows),
+        chosen,
         inputs.x_cont.index_select(0, rows),
         tuple(select_bag(bag, rows) for bag in inputs.x_sets),
     )
@@ -120,16 +125,18 @@ def shuffled_batches(
     *,
     masking: Sequence[float] = (),
     device: torch.device | None = None,
+    chunks: Chunks | None = None,
 ) -> Iterator[Batch]:
     """One epoch: each row once, in a new order. The last batch may be smaller.
 
-    With `masking`, shares by categorical column, values are hidden as `masked` does.
+    With `masking`, shares by categorical column, values are hidden as `masked` does. `chunks` says
+    how rows are shuffled, None for all together.
     """
-    assert table.target is not None
-    for positions in shuffled_positions(len(table), batch_size, rng):
-        inputs = masked(gather(table, positions), masking, rng)
-        target = table.target.index_select(0, positions)
-        weight = None if table.weight is None else table.weight.index_select(0, positions)
+    for part, positions in shuffled(table, batch_size, rng, chunks):
+        assert part.target is not None
+        inputs = masked(gather(part, positions), masking, rng)
+        target = part.target.index_select(0, positions)
+        weight = None if part.weight is None else part.weight.index_select(0, positions)
         if device is not None:
             inputs, target = to_device(inputs, device), target.to(device)
             weight = None if weight is None else weight.to(device)
@@ -154,17 +161,12 @@ def masked(inputs: Inputs, rates: Sequence[float], rng: Generator) -> Inputs:
     return inputs._replace(x_cat=inputs.x_cat.masked_fill(is_hidden, 0))
 
 
-def shuffled_positions(n: int, batch_size: int, rng: Generator) -> tuple[Tensor, ...]:
-    """The numbers below n in a new order, cut between batches into blocks."""
-    block = max(_BLOCK // batch_size, 1) * batch_size
-    blocks: tuple[Tensor, ...] = torch.randperm(n, generator=rng).split(block)
-    return blocks
-
-
 def batches_in_order(table: Table, batch_size: int) -> Iterator[Inputs]:
     """All rows in their own order, gathered; one empty batch where there are none."""
     for start in range(0, max(len(table), 1), batch_size):
         yield gather(table, torch.arange(start, min(start + batch_size, len(table))))
+        if table.release is not None and start % _RELEASED < batch_size:
+            table.release()
 
 
 def to_device(inputs: Inputs, device: torch.device | None) -> Inputs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.sources import Source
 
-__all__ = ["examine"]
+__all__ = ["examine", "examine_blocks"]
 
 # An input that alone tells the target this well is most likely the target in disguise.
 _SUSPICIOUS_CORRELATION = 0.999
@@ -37,29 +38,84 @@ def examine(
     return warnings
 
 
+def examine_blocks(
+    blocks: Callable[[int], Iterator[Source]], target: TargetInfo, uses: Mapping[str, str]
+) -> list[str]:
+    """The same of events that come some at a time; repeated pairs are not looked for.
+
+    Args:
+        blocks: Gives the events of a part.
+        target: What is predicted.
+        uses: What each event column is for.
+    """
+    known: dict[str, pd.Index[Any]] = {}
+    few: dict[str, set[Any]] = {}
+    first = pd.DataFrame()
+    for block in blocks(0):
+        first = first if len(first) else block.frame
+        for column, use in uses.items():
+            if use in ("category", "number") and len(few.setdefault(column, set())) < 2:
+                few[column] |= {None if pd.isna(v) else v for v in block.frame[column].unique()}
+            if _has_values(use):
+                found = pd.Index(block.frame[column].dropna().unique())
+                known[column] = found if column not in known else known[column].union(found)
+    warnings = []
+    for number, name in ((1, "validation"), (2, "test")):
+        n_rows, n_new = 0, dict.fromkeys(known, 0)
+        new: dict[str, set[Any]] = {column: set() for column in known}
+        for block in blocks(number):
+            n_rows += len(block.frame)
+            for column, values in known.items():
+                rows = block.frame[column]
+                is_new = ~rows.isin(values) & rows.notna()
+                n_new[column] += int(is_new.sum())
+                new[column] |= set(rows[is_new].unique())
+        warnings += [
+            _unseen_line(name, column, uses[column], n_new[column], n_rows, len(new[column]))
+            for column in known
+            if n_new[column]
+        ]
+    warnings += [_constant_line(column) for column, values in few.items() if len(values) <= 1]
+    warnings += _leakage(first, target, uses) if len(first) else []
+    return warnings
+
+
+def _has_values(use: str) -> bool:
+    """Whether a column's values are known one by one."""
+    return use.startswith("id of") or use == "category"
+
+
+def _unseen_line(name: str, column: str, use: str, n_new: int, n_rows: int, n_values: int) -> str:
+    what = use.removeprefix("id of ") if use.startswith("id of") else column
+    return (
+        f"{name}: {n_new:,} of {n_rows:,} rows have another {what} than all of training "
+        f"({n_values:,} different); they are predicted as unknown"
+    )
+
+
+def _constant_line(column: str) -> str:
+    return f"column '{column}' has one value in all training rows and says nothing"
+
+
 def _unseen(
     frame: pd.DataFrame, is_train: np.ndarray, part: np.ndarray, uses: Mapping[str, str]
 ) -> Iterator[str]:
     for column, use in uses.items():
-        if not (use.startswith("id of") or use == "category"):
+        if not _has_values(use):
             continue
         known = frame[column][is_train].unique()
         for number, name in ((1, "validation"), (2, "test")):
             rows = frame[column][part == number]
             is_new = ~rows.isin(known) & rows.notna()
             if is_new.any():
-                what = use.removeprefix("id of ") if use.startswith("id of") else column
-                yield (
-                    f"{name}: {int(is_new.sum()):,} of {len(rows):,} rows have another {what} than "
-                    f"all of training ({int(rows[is_new].nunique()):,} different); "
-                    "they are predicted as unknown"
-                )
+                n_new, n_values = int(is_new.sum()), int(rows[is_new].nunique())
+                yield _unseen_line(name, column, use, n_new, len(rows), n_values)
 
 
 def _constant(train: pd.DataFrame, uses: Mapping[str, str]) -> Iterator[str]:
     for column, use in uses.items():
         if use in ("category", "number") and train[column].nunique(dropna=False) <= 1:
-            yield f"column '{column}' has one value in all training rows and says nothing"
+            yield _constant_line(column)
 
 
 def _duplicates(frame: pd.DataFrame, part: np.ndarray, uses: Mapping[str, str]) -> Iterator[str]:

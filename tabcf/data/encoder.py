@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,12 +24,11 @@ from tabcf.data.encodings import (
     encoding_from_json,
 )
 from tabcf.data.entities import Entity, EntityPlan, build_entity
+from tabcf.data.fitting import FittedColumn, fit_columns
 from tabcf.data.plans import (
     ColumnPlan,
     Frames,
     Maker,
-    in_order,
-    plugin_errors,
     training_frames,
 )
 from tabcf.data.sources import Source
@@ -42,19 +40,6 @@ from tabcf.errors import DataError
 __all__ = ["Encoder", "FittedColumn"]
 
 _ROLES = ("user", "item")
-
-
-@dataclass(frozen=True, slots=True)
-class FittedColumn:
-    """A planned column with what it learnt; one that the model does not receive is not encoded.
-
-    `known` says how many embedding rows each entity had then, where there are more by now.
-    """
-
-    plan: ColumnPlan
-    state: Any
-    encoding: Encoding | None
-    known: Mapping[str, int] = field(default_factory=dict)
 
 
 class Encoder:
@@ -109,24 +94,8 @@ class Encoder:
         for name, (entity_plan, own) in entities.items():
             built[name] = build_entity(entity_plan, own, events)
             step()
-        states: dict[str, Any] = {}
-        encodings: dict[str, Encoding | None] = {}
-        maker = Maker(training_frames(events, built), {plan.key: plan for plan in plans}, states)
-        for plan in in_order(plans):
-            source = events if plan.table == EVENT else built[plan.table].with_blank_row()
-            for table, column in plan.raw:
-                (events if table == EVENT else built[table].with_blank_row()).require([column])
-            if plan.definition.fit is not None:
-                tables = maker.tables(plan)
-                with plugin_errors(plan):
-                    states[plan.key] = plan.definition.fit(tables, plan.options)
-            series = maker.make(plan)
-            if plan.table != EVENT:
-                series = series.iloc[1:].reset_index(drop=True)
-            encodings[plan.key] = _encoding(plan, series, source) if plan.is_input else None
-            step()
-        fitted = [FittedColumn(plan, states.get(plan.key), encodings[plan.key]) for plan in plans]
-        return cls(fitted, built)
+        frames = training_frames(events, built)
+        return cls(fit_columns(plans, events, built, frames, step=step), built)
 
     def encode(
         self,
@@ -500,11 +469,3 @@ def _steps(n: int, on_share: Callable[[float], None] | None) -> Callable[[], Non
             on_share(next(done) / n)
 
     return step
-
-
-def _encoding(plan: ColumnPlan, series: pd.Series[Any], source: Source) -> Encoding:
-    if plan.definition.output == "category":
-        return CategoryEncoding.fitted(series, source)
-    if plan.definition.output == "number":
-        return NumberEncoding.fitted(series, source)
-    return SetEncoding.fitted(series, getattr(plan.options, "separator", "|"))

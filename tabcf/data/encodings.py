@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from tabcf.contracts.inputs import Bag
+from tabcf.data.moments import mean_and_deviation
 from tabcf.data.sources import Source
 from tabcf.data.values import CategoryValues, category_values, numbers, read_as, sets
 from tabcf.data.vocabulary import Vocabulary
@@ -60,16 +61,20 @@ class NumberEncoding:
 
     @classmethod
     def fitted(cls, series: pd.Series[Any], source: Source) -> NumberEncoding:
-        values = numbers(series, source)
+        return cls.of_values(numbers(series, source))
+
+    @classmethod
+    def of_values(cls, values: np.ndarray) -> NumberEncoding:
+        """Learn from `(N,)` float64, NaN where missing."""
         is_missing = np.isnan(values)
-        present = values[~is_missing]
+        present = values[~is_missing] if is_missing.any() else values
         if not len(present):
             return cls(0.0, 1.0, 0.0, has_indicator=False)
-        deviation = float(present.std())
+        mean, deviation = mean_and_deviation(present)
         # A column that does not vary, up to rounding, says nothing: keep it at zero.
         scale = deviation if deviation > 1e-12 * max(1.0, float(np.abs(present).max())) else 1.0
         median = float(np.median(present))
-        return cls(float(present.mean()), scale, median, has_indicator=bool(is_missing.any()))
+        return cls(mean, scale, median, has_indicator=bool(is_missing.any()))
 
     @property
     def width(self) -> int:

@@ -16,7 +16,7 @@ from tabcf.data.values import CategoryValues, category_values, id_values
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
-__all__ = ["Entity", "EntityPlan", "build_entity"]
+__all__ = ["Entity", "EntityPlan", "build_entity", "count_events"]
 
 _BLOCK = 1 << 18
 
@@ -205,23 +205,28 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def count_events(ids: Vocabulary, rows: np.ndarray) -> np.ndarray:
+    """`(R,)` int64: how many of `(N,)` events' rows are each entity's; none are nobody's."""
+    counts = _counted(rows, len(ids))
+    counts[0] = 0
+    return counts
+
+
 def _counts(ids: Vocabulary, met: CategoryValues) -> np.ndarray:
     """`(R,)` int64: how often each id was met, all of which are known; row 0 not at all."""
-    counts = np.zeros(len(ids), dtype=np.int64)
     if met.codes is not None:
         # The missing value is listed as well, and is row 0.
-        n_each = _counted(met.codes, len(met.listed))
-        np.add.at(counts, ids.index_of(met.listed), n_each)
+        counts = np.zeros(len(ids), dtype=np.int64)
+        np.add.at(counts, ids.index_of(met.listed), _counted(met.codes, len(met.listed)))
         counts[0] = 0
         return counts
     span = ids.span
     if span is not None and not met.is_missing.any():
         low, n = span
+        counts = np.zeros(len(ids), dtype=np.int64)
         counts[1:] = _counted(met.listed, n, low)[ids.values - low]
         return counts
-    counts += _counted(ids.encode(met), len(ids))
-    counts[0] = 0
-    return counts
+    return count_events(ids, ids.encode(met))
 
 
 def _counted(values: np.ndarray, n: int, low: int = 0) -> np.ndarray:

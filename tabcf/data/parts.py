@@ -59,6 +59,8 @@ def times(events: pd.DataFrame, column: str) -> np.ndarray:
             f"time; first row {int(np.argmax(is_missing)):,}"
         )
     # Numbers may be in any unit; only their order matters.
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iM":
+        return series.to_numpy().astype(np.int64)
     values = series if pd.api.types.is_numeric_dtype(series.dtype) else dates(series)
     codes, _ = pd.factorize(values, sort=True)
     return codes.astype(np.int64)

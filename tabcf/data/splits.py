@@ -116,21 +116,23 @@ def time_split(events: pd.DataFrame, *, column: str, valid: float, test: float) 
     codes = times(events, column)
     n_valid, n_test = counts(n, valid, test, what="rows")
     ordered = np.sort(codes)
-    # Where the time changes; the number of rows before it is a possible cut.
-    cuts = np.flatnonzero(ordered[1:] > ordered[:-1]) + 1
+    # Whether the time changes behind a row; the number of rows up to there is a possible cut.
+    is_cut = ordered[1:] > ordered[:-1]
+    n_cuts, first = np.count_nonzero(is_cut), int(np.argmax(is_cut)) + 1 if n > 1 else 0
     n_needed = (n_valid > 0) + (n_test > 0)
-    if len(cuts) < n_needed:
+    if n_cuts < n_needed:
         raise DataError(
-            f"time split: column '{column}' has {len(cuts) + 1} different times in {n:,} rows; "
+            f"time split: column '{column}' has {n_cuts + 1} different times in {n:,} rows; "
             f"{n_needed + 1} parts need at least {n_needed + 1}"
         )
     start_of_test = n
     if n_test:
         # One cut more is needed before this one where rows validate as well.
-        start_of_test = _nearest(cuts[1 if n_valid else 0 :], n - n_test)
+        start_of_test = _nearest(is_cut, n - n_test, low=first + (n_valid > 0), high=n)
     start_of_valid = start_of_test
     if n_valid:
-        start_of_valid = _nearest(cuts[cuts < start_of_test], n - n_test - n_valid)
+        wanted = n - n_test - n_valid
+        start_of_valid = _nearest(is_cut, wanted, low=first, high=start_of_test)
     part = np.full(n, TRAIN, dtype=np.int8)
     if start_of_valid < n:
         part[codes >= ordered[start_of_valid]] = VALID
@@ -308,8 +310,20 @@ def _evenly(n: int, n_chosen: int, rng: Generator) -> np.ndarray:
     return np.diff(steps) > 0
 
 
-def _nearest(cuts: np.ndarray, wanted: int) -> int:
-    return int(cuts[np.argmin(np.abs(cuts - wanted))])
+def _nearest(is_cut: np.ndarray, wanted: int, *, low: int, high: int) -> int:
+    """The cut from `low` to below `high` that is nearest to the wanted one; there is one.
+
+    A list of all cuts could be as long as the data.
+    """
+    before = is_cut[low - 1 : max(min(wanted, high) - 1, low - 1)][::-1]
+    start = max(wanted, low)
+    behind = is_cut[start - 1 : max(high - 1, start - 1)]
+    left = min(wanted, high) - 1 - int(np.argmax(before)) if before.any() else None
+    right = start + int(np.argmax(behind)) if behind.any() else None
+    if left is None or (right is not None and right - wanted < wanted - left):
+        assert right is not None
+        return right
+    return left
 
 
 def _is_sortable(series: pd.Series[Any]) -> bool:

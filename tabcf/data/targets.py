@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,11 +12,19 @@ import torch
 from torch import Tensor
 
 from tabcf.contracts.target import TargetInfo
+from tabcf.data.moments import mean_and_deviation
 from tabcf.data.sources import Source
 from tabcf.data.values import category_values, numbers
 from tabcf.errors import DataError
 
-__all__ = ["encode_target", "fit_target", "scaled", "target_from_json", "target_to_json"]
+__all__ = [
+    "encode_target",
+    "fit_target",
+    "scaled",
+    "scaled_by",
+    "target_from_json",
+    "target_to_json",
+]
 
 # A whole-number column with at most this many values could be a class; it still is a number
 # unless the loss says otherwise.
@@ -59,11 +67,15 @@ def fit_target(
 
 def scaled(info: TargetInfo, source: Source) -> TargetInfo:
     """The same target, standardised: zero mean and unit deviation over these rows."""
+    return scaled_by(info, [numbers(source.frame[name], source) for name in info.columns])
+
+
+def scaled_by(info: TargetInfo, columns: Iterable[np.ndarray]) -> TargetInfo:
+    """The same by the `(N,)` float64 values of each column."""
     center, scale = [], []
-    for name in info.columns:
-        values = numbers(source.frame[name], source)
-        deviation = float(values.std())
-        center.append(float(values.mean()))
+    for values in columns:
+        mean, deviation = mean_and_deviation(values)
+        center.append(mean)
         scale.append(deviation if deviation > 0 else 1.0)
     fields = asdict(info) | {"center": tuple(center), "scale": tuple(scale)}
     return TargetInfo(**fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -51,11 +51,19 @@ class History:
         """Sort and deduplicate pairs; row 0, somebody unknown, has no history."""
         is_known = (users > 0) & (items > 0)
         span = int(items.max(initial=0)) + 1
-        pairs = np.sort(users[is_known].astype(np.int64) * span + items[is_known])
-        # `np.unique` goes by a table of hashes, which takes many times as long as sorting.
-        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-        bounds = np.searchsorted(pairs // span, np.arange(n_users + 1))
-        return cls((pairs % span).astype(np.int32), bounds)
+        pairs = users.astype(np.int64)
+        pairs *= span
+        pairs += items
+        if not is_known.all():
+            pairs = pairs[is_known]
+        # In place: pairs may be the largest thing in memory.
+        pairs.sort()
+        is_first = np.ones(len(pairs), dtype=bool)
+        np.not_equal(pairs[1:], pairs[:-1], out=is_first[1:])
+        pairs = pairs[is_first]
+        bounds = np.searchsorted(pairs, np.arange(n_users + 1) * span)
+        pairs %= span
+        return cls(pairs.astype(np.int32), bounds)
 
     def of_users(self, users: np.ndarray) -> Bag:
         """The users' item rows as a bag."""
@@ -136,6 +144,7 @@ class Trained:
         past: What users had in training, where there are users and items.
         seed: Where orders of ties and samples come from.
         read_events: Gives the training events; None where they were not kept.
+        read_blocks: Gives them some at a time, where they are on disk.
         build: Gives an untrained model of the same kind for a layout; the key to growing.
         first: What finds the items of its lists; without it they are of all items.
         index: An approximate index of the items, if one was built.
@@ -149,6 +158,7 @@ class Trained:
     past: Past | None = None
     seed: int = 0
     read_events: Callable[[], TrainingEvents] | None = None
+    read_blocks: Callable[[], Iterator[TrainingEvents]] | None = None
     build: Callable[[Layout], nn.Module] | None = None
     first: FirstStage | None = None
     index: KeptIndex | None = None
@@ -166,6 +176,13 @@ class Trained:
                 "this run has no training events; only runs of users and items keep them"
             )
         return self.read_events()
+
+    def event_blocks(self) -> Iterator[TrainingEvents]:
+        """The training events, some at a time where they are on disk, else all at once."""
+        if self.read_blocks is None:
+            yield self.events
+        else:
+            yield from self.read_blocks()
 
     @cached_property
     def event_rows(self) -> dict[str, np.ndarray]:

@@ -12,13 +12,14 @@ from tabcf.contracts.definitions import LossDefinition
 from tabcf.contracts.layout import Layout
 from tabcf.contracts.model import ColumnRows, KnowsBiases, KnowsSpread, SetRows
 from tabcf.contracts.target import TargetInfo
+from tabcf.data.order import Chunks
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric
 from tabcf.losses import Loss
 from tabcf.nn.members import ensemble_of
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.run.prepare import Encoded
-from tabcf.spec.records import Component, Spec
+from tabcf.spec.records import Component, Spec, Train
 from tabcf.training.objectives import (
     CatalogueObjective,
     Objective,
@@ -161,6 +162,13 @@ def build_objective(
     if definition.form == "sampled":
         return _sampled_objective(spec, registry, encoded, model, loss, masking, device_or_none)
     if definition.form in ("catalogue", "factored"):
+        if spec.train.shuffle is not None:
+            raise SpecError(
+                [
+                    f"train.shuffle: is of events, and {definition.name} takes users with all of "
+                    "theirs; leave it out"
+                ]
+            )
         if encoded.encoder.layout.has_event_columns:
             raise SpecError(
                 [
@@ -184,7 +192,15 @@ def build_objective(
         masking=masking,
         l2=spec.train.l2,
         device=device_or_none,
+        chunks=_chunks(spec.train),
     )
+
+
+def _chunks(train: Train) -> Chunks | None:
+    """How training rows are shuffled; None for all together."""
+    if train.shuffle is None:
+        return None if train.memory is None else Chunks()
+    return Chunks(train.shuffle.chunk, train.shuffle.together)
 
 
 def _sampled_objective(
@@ -227,6 +243,7 @@ def _sampled_objective(
         batch_size=spec.train.batch_size,
         masking=masking,
         device=device,
+        chunks=_chunks(spec.train),
     )
 
 

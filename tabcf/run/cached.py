@@ -8,17 +8,19 @@ packages that it rests on. So nothing has to be told apart later, and nothing go
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from tabcf.contracts.table import Table
 from tabcf.data.datasets.cache import cache_root
-from tabcf.data.doctor import examine
+from tabcf.data.doctor import examine, examine_blocks
 from tabcf.data.entries import Entries
 from tabcf.data.frames import can_be_written
 from tabcf.data.source import OnRows, Source
+from tabcf.data.spool import Spool
 from tabcf.errors import DataError
 from tabcf.plugin.registry import Registry
 from tabcf.run import prepare
@@ -104,7 +106,7 @@ def load_events(
     def load() -> Events:
         return prepare.load_events(spec, registry, data=data, folder=folder, on_rows=on_rows)
 
-    if not cache or not _gigabytes():
+    if not cache or not _gigabytes() or spec.train.memory is not None:
         return load()
     root = cache_root()
     key = events_key(
@@ -175,6 +177,9 @@ def doctors_warnings(spec: Spec, events: Events, uses: Mapping[str, str]) -> lis
     """What the split doctor says of the events, or find that said."""
 
     def examined() -> list[str]:
+        if (spool := events.spool) is not None:
+            blocks = partial(_blocks_of, events, spool)
+            return examine_blocks(blocks, events.target, uses)
         return examine(events.source, events.part, events.target, uses)
 
     if not _is_cached(events):
@@ -187,6 +192,10 @@ def doctors_warnings(spec: Spec, events: Events, uses: Mapping[str, str]) -> lis
         read=lambda place: list(map(str, read_json(place / _WARNINGS))),
         write=lambda place, made: write_json(place / _WARNINGS, made),
     )
+
+
+def _blocks_of(events: Events, spool: Spool, part: int) -> Iterator[Source]:
+    return spool.blocks(events.are_of(part))
 
 
 def _found_or_made(

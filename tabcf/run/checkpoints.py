@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from filelock import FileLock, Timeout
 from torch import Tensor
 
@@ -46,6 +47,8 @@ __all__ = [
 
 _FIT, _LOCK = "fit.json", "lock"
 _STATES_ALONE, _STATES_TOGETHER = "*.safetensors", "*.ranks"
+# Bytes of a table that are in memory at a time while they are hashed.
+_HASHED = 1 << 24
 # What a fit may be resumed with other values of.
 _FREE = ("checkpoint", "threads", "workers")
 
@@ -362,7 +365,11 @@ def _digest(table: Table) -> str:
     digest = hashlib.sha256()
     for tensor in _tensors(table):
         digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        digest.update(tensor.contiguous().numpy().data)
+        content = tensor.contiguous().numpy().reshape(-1).view(np.uint8)
+        for start in range(0, len(content), _HASHED):
+            digest.update(content[start : start + _HASHED].data)
+            if table.release is not None:
+                table.release()
     return digest.hexdigest()[:16]
 
 

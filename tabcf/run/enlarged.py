@@ -20,7 +20,7 @@ from tabcf.data.growth import appended, grown_entity
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
 from tabcf.recommend.trained import TrainingEvents
-from tabcf.run.folder import kept_columns, time_column
+from tabcf.run.kept_events import kept_columns, time_column
 from tabcf.run.prepare import encode_rows
 from tabcf.run.run import Run
 
@@ -153,7 +153,7 @@ def _all_events(run: Run, given: Source) -> tuple[TrainingEvents, np.ndarray]:
             len(given.frame), dtype=bool
         )
     before = trained.events.source
-    columns = kept_columns(run)
+    columns = kept_columns(run, run.trained.events.source.frame.columns)
     own = before.frame[columns]
     frame = appended(own, given, _needed(run))
     frame[_NEW] = np.arange(len(frame)) >= len(own)

@@ -15,6 +15,7 @@ from tabcf.data.parts import VALID
 from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage
+from tabcf.run.budget import taken
 from tabcf.run.cached import doctors_warnings, load_events
 from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
 from tabcf.run.cross_validation import CrossValidation
@@ -49,6 +50,7 @@ def fit(
     jobs: int | None = None,
     resume: bool = False,
     cache: bool = True,
+    memory: str | None = None,
 ) -> Run | CrossValidation:
     """Train, test and, with `out`, save what a spec declares.
 
@@ -69,6 +71,7 @@ def fit(
             cross-validation, the folds that are not done.
         cache: Whether what comes of reading and encoding large files is kept on disk, and found
             there by the next fit of the same.
+        memory: What the fit may take of memory, such as `"2GB"`; the same as `train.memory`.
 
     Returns:
         The run. After Ctrl-C it holds the weights reached by then; of two stages, that ends the
@@ -87,10 +90,19 @@ def fit(
             "states to go on from are kept there"
         )
     registry = compose_registry(plugins)
+    if memory is not None:
+        overrides = [*overrides, f"train.memory={memory}"]
     document = read_spec(spec, registry, overrides=overrides)
     registry = document.registry
     progress = progress or Silent()
     has_folds = bool(folds_of(document.spec, registry))
+    if has_folds and document.spec.train.memory is not None:
+        raise SpecError(
+            [
+                "train.memory: several folds are fitted from rows in memory; give the split one "
+                "`fold`, or leave train.memory out"
+            ]
+        )
     folder = None if out is None else Path(out)
     if folder is not None and not (resume and has_folds):
         Run.check_free(folder)
@@ -314,6 +326,8 @@ def _fit(
         )
         if out is not None:
             run.save(out)
+        if spec.train.memory is not None and (most := taken()) is not None:
+            progress.note(f"memory: {most / 1e9:.2f} GB at most, of {spec.train.memory}")
         tracking.finish(run.report, run.folder)
     return run
 

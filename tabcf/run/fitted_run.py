@@ -14,6 +14,9 @@ from tabcf.run.train import Fitted, Stage
 
 __all__ = ["mean_targets", "run_of"]
 
+# Rows at a time, of a table that may be on disk.
+_BLOCK = 1 << 18
+
 
 def run_of(
     stage: Stage,
@@ -66,12 +69,21 @@ def mean_targets(encoded: Encoded) -> dict[str, np.ndarray]:
     target = encoded.train.target
     if encoded.target.kind not in ("regression", "rating") or target is None or target.ndim > 1:
         return {}
-    values = (target.double() * encoded.target.scale[0] + encoded.target.center[0]).numpy()
+    sizes = {name: len(encoded.encoder.entities[name]) for name in encoded.train.rows}
+    counts, sums = ({name: np.zeros(n) for name, n in sizes.items()} for _ in range(2))
+    block = max(_BLOCK, *sizes.values()) if sizes else _BLOCK
+    for start in range(0, len(target), block):
+        places = slice(start, start + block)
+        values = target[places].double() * encoded.target.scale[0] + encoded.target.center[0]
+        for name, rows in encoded.train.rows.items():
+            own = rows[places].numpy()
+            counts[name] += np.bincount(own, minlength=sizes[name])
+            sums[name] += np.bincount(own, weights=values.numpy(), minlength=sizes[name])
+        if encoded.train.release is not None:
+            encoded.train.release()
     means = {}
-    for name, rows in encoded.train.rows.items():
-        size = len(encoded.encoder.entities[name])
-        counts = np.bincount(rows.numpy(), minlength=size)
-        sums = np.bincount(rows.numpy(), weights=values, minlength=size)
-        means[name] = np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0)
+    for name, size in sizes.items():
+        n = counts[name]
+        means[name] = np.divide(sums[name], n, out=np.full(size, np.nan), where=n > 0)
         means[name][0] = np.nan
     return means

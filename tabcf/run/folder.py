@@ -35,14 +35,14 @@ import pandas as pd
 
 from tabcf.data.encoder import Encoder
 from tabcf.data.entities import Entity, EntityPlan
-from tabcf.data.sources import Source
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import RunError
 from tabcf.plugin.registry import Registry
-from tabcf.recommend.trained import FirstStage, History, Past, Trained, TrainingEvents
+from tabcf.recommend.trained import FirstStage, Trained
 from tabcf.run.build import build_loss, model_builder
 from tabcf.run.growth import Growth
+from tabcf.run.kept_events import read_events, read_past, write_events
 from tabcf.run.kept_index import is_read_later, read_index, write_index
 from tabcf.run.lock import add_files, check_lock, copy_files, lock_plugins
 from tabcf.run.manifest import (
@@ -59,7 +59,6 @@ from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.results import FitReport
 from tabcf.run.versions import read_versions, version_folder, version_in_use
 from tabcf.run.weights import load_weights, save_weights
-from tabcf.spec.conditions import columns_of
 from tabcf.spec.records import Spec
 
 if TYPE_CHECKING:
@@ -68,12 +67,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FIRST_STAGE",
     "environment",
-    "kept_columns",
     "load",
     "load_version",
     "next_free",
     "save",
-    "time_column",
     "write_run",
 ]
 
@@ -83,7 +80,6 @@ _USERS = "users.parquet"
 _EVENTS = "events.parquet"
 _GROWTH = "growth.json"
 _ID, _COUNT, _MEAN = "tabcf:id", "tabcf:count", "tabcf:mean"
-_ROW, _POSITIVE = "tabcf:row of ", "tabcf:is positive"
 
 
 def next_free(folder: Path, name: str) -> Path:
@@ -149,12 +145,7 @@ def write_run(run: Run, folder: Path) -> None:
             frame[_MEAN] = run.mean_targets[name][1:]
         frame.to_parquet(folder / "entities" / f"{name}.parquet", index=False)
     if trained.past is not None:
-        events = trained.events
-        frame = events.source.frame[kept_columns(run)].copy(deep=False)
-        for name, rows in trained.encoder.encode_ids(events.source).items():
-            frame[f"{_ROW}{name}"] = rows
-        frame[_POSITIVE] = events.is_positive
-        frame.to_parquet(folder / _EVENTS, index=False)
+        write_events(run, folder / _EVENTS)
     save_weights(trained, folder)
     write_index(trained, folder)
     if run.users is not None:
@@ -271,7 +262,7 @@ def _read(
             )
     encoder = Encoder.from_json(state, _read_arrays(folder / _ARRAYS), plans, entities)
     has_past = (folder / _EVENTS).exists()
-    past = _read_past(folder / _EVENTS, len(encoder.entities["user"])) if has_past else None
+    past = read_past(folder / _EVENTS, len(encoder.entities["user"])) if has_past else None
     loss = resolve_loss(spec, registry, target)
     with torch.random.fork_rng(devices=[]):
         loss_module = build_loss(loss, target)
@@ -303,7 +294,7 @@ def _read(
             target,
             past,
             spec.seed,
-            read_events=partial(_read_events, folder / _EVENTS) if has_past else None,
+            read_events=partial(read_events, folder / _EVENTS) if has_past else None,
             build=build,
             first=first,
             index=index,
@@ -317,48 +308,6 @@ def _read(
         folder=folder,
         growth=Growth.from_json(read_json(growth)) if growth.exists() else None,
     )
-
-
-def kept_columns(run: Run) -> list[str]:
-    """The events' columns that the spec reads."""
-    spec, encoder = run.spec, run.trained.encoder
-    kept = [entity.plan.id for entity in encoder.entities.values()]
-    kept += [*run.trained.target.columns, *encoder.event_sources]
-    implicit = spec.target.implicit
-    if implicit is not None:
-        kept += [implicit.weight] if implicit.weight else []
-        kept += columns_of(implicit.positive) if implicit.positive else []
-    options = None if spec.split is None else run.registry.resolve("split", spec.split).options
-    kept += [time_column(run), getattr(options, "by", None) or ""]
-    decay = run.spec.train.time_decay
-    kept += [] if decay is None else [decay.at]
-    there = run.trained.events.source.frame.columns
-    return [column for column in dict.fromkeys(kept) if column in there]
-
-
-def time_column(run: Run) -> str:
-    """The column that says when an event was, where the events have it."""
-    split = run.spec.split
-    options = None if split is None else run.registry.resolve("split", split).options
-    return str(getattr(options, "column", "timestamp"))
-
-
-def _read_events(path: Path) -> TrainingEvents:
-    frame = pd.read_parquet(path)
-    is_positive = frame.pop(_POSITIVE).to_numpy()
-    frame = frame[[name for name in frame.columns if not name.startswith(_ROW)]]
-    return TrainingEvents(Source(frame, path.name), is_positive)
-
-
-def _read_past(path: Path, n_users: int) -> Past:
-    pairs = pd.read_parquet(path, columns=[f"{_ROW}user", f"{_ROW}item", _POSITIVE])
-    positive, seen = (
-        History.of_pairs(
-            chosen[f"{_ROW}user"].to_numpy(), chosen[f"{_ROW}item"].to_numpy(), n_users
-        )
-        for chosen in (pairs[pairs[_POSITIVE]], pairs)
-    )
-    return Past(positive, seen)
 
 
 def _components(kinds: dict[str, str]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
+from tabcf.contracts.table import Table
 from tabcf.data.events import is_positive
 from tabcf.data.sources import as_source
 from tabcf.errors import RunError
@@ -18,6 +20,7 @@ from tabcf.evaluation.lists import relevant_items
 from tabcf.evaluation.replay import Replay
 from tabcf.evaluation.users import user_metrics
 from tabcf.run.contents import RunContents
+from tabcf.run.in_blocks import batches_of, encoded, is_large
 
 __all__ = ["Measured"]
 
@@ -32,7 +35,7 @@ class Measured(RunContents):
         For ranking metrics, what a user had in training is left out of their list.
 
         Args:
-            data: A frame, or a path to a file.
+            data: A frame, or a path to a file; a large one goes through memory in blocks.
             retrieve: Whether the first stage, if there is one, finds the items of the lists;
                 without it the model ranks the whole catalogue.
 
@@ -40,7 +43,7 @@ class Measured(RunContents):
             The metrics by name; its `groups` has those of warm and cold users and items apart, as
             `evaluate_groups` gives them.
         """
-        _, _, table = self._encode(data)
+        table = self._table(data)
         ranker = self._ranker(retrieve)
         found = evaluate(ranker, table, self.metrics, seen=ranker.seen)
         if ranker.past is None:
@@ -76,7 +79,7 @@ class Measured(RunContents):
         Raises:
             RunError: The run has no users or no items.
         """
-        _, _, table = self._encode(data)
+        table = self._table(data)
         ranker = self._ranker(retrieve)
         return group_metrics(ranker, table, self.metrics, seen=ranker.seen)
 
@@ -87,10 +90,20 @@ class Measured(RunContents):
         that nobody knows, or they are unknown themselves.
         """
         self.trained.require_entities("count_users")
-        source, _, table = self._encode(data)
-        users, _ = relevant_items(table, self.trained.seen)
-        n_users = source.frame[self.trained.encoder.entities["user"].plan.id].nunique()
+        users, _ = relevant_items(self._table(data), self.trained.seen)
+        column = self.trained.encoder.entities["user"].plan.id
+        batches = batches_of(data) if is_large(data) else [as_source(data)]
+        ids = [batch.frame[column].dropna().unique() for batch in batches]
+        n_users = len(pd.unique(np.concatenate(ids)))
         return n_users, n_users - len(users)
+
+    def _table(self, data: Any) -> Table:
+        """Rows that count as numbers; those of large files are kept on disk."""
+        has_sets = any(column.side == "event" for column in self.trained.encoder.layout.sets)
+        if has_sets or not is_large(data):
+            return self._encode(data)[2]
+        implicit = self.spec.target.implicit
+        return encoded(self.trained, batches_of(data), implicit.positive if implicit else None)
 
     def learning_curve(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tabcf.data.encoder import Encoder
 from tabcf.data.entities import EntityPlan
 from tabcf.data.events import is_positive, merge_duplicates
 from tabcf.data.infer import ColumnGuess, guess_columns
-from tabcf.data.parts import GIVEN, TEST, TRAIN, VALID
+from tabcf.data.parts import TRAIN
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import OnRows, Source, read_source, source_of_frame
 from tabcf.data.sql import read_query
@@ -26,8 +25,9 @@ from tabcf.data.targets import encode_target, fit_target, scaled
 from tabcf.data.weights import decayed_weights, event_weights
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
-from tabcf.recommend.trained import History, Past, TrainingEvents
+from tabcf.recommend.trained import History, Past
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
+from tabcf.run.events import Encoded, Events
 from tabcf.spec.columns import missing_metric_columns
 from tabcf.spec.defaults import default_split
 from tabcf.spec.places import as_text
@@ -44,75 +44,18 @@ __all__ = [
     "column_plans",
     "encode_rows",
     "encode_split",
+    "entity_tables",
     "first_stage_of",
+    "is_scaled",
     "load_events",
     "past_of",
     "read_rows",
     "split_again",
+    "split_parts",
+    "target_of",
     "training_rows",
+    "weighted_events",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """All events of a spec, read and split; nothing is fitted yet.
-
-    Attributes:
-        source: The events, duplicates merged.
-        part: `(N,)` int8: 0 train, 1 valid, 2 test, 3 given.
-        is_positive: `(N,)`: with an implicit target, which events count; else all.
-        target: The target's kind and values, not yet scaled.
-        plans: The model's columns.
-        guesses: How `columns: auto` typed a plain table, empty otherwise.
-        entities: Each entity with its own table.
-    """
-
-    source: Source
-    part: np.ndarray
-    is_positive: np.ndarray
-    target: TargetInfo
-    plans: tuple[ColumnPlan, ...]
-    guesses: tuple[ColumnGuess, ...]
-    entities: Mapping[str, tuple[EntityPlan, Source | None]]
-
-    def rows(self, *parts: int) -> Source:
-        """The events of some parts, all of them, positive or not."""
-        return self.source.taken(np.flatnonzero(np.isin(self.part, parts)))
-
-    def learnable(self, *parts: int) -> Source:
-        """The positive events of some parts."""
-        chosen = np.isin(self.part, parts) & self.is_positive
-        return self.source.taken(np.flatnonzero(chosen))
-
-    def training(self, *parts: int) -> TrainingEvents:
-        """The events of the parts that a model is fitted on."""
-        is_positive = self.is_positive[np.isin(self.part, parts)]
-        return TrainingEvents(self.rows(*parts), is_positive)
-
-    def count(self, part: int) -> int:
-        """Number of positive events of a part."""
-        return int(((self.part == part) & self.is_positive).sum())
-
-    def counts(self) -> dict[str, int]:
-        """Number of positive events of each part by its name; `given` only where there are any."""
-        named = {"train": TRAIN, "valid": VALID, "test": TEST, "given": GIVEN}
-        found = {name: self.count(part) for name, part in named.items()}
-        return found if found["given"] else {n: c for n, c in found.items() if n != "given"}
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What was learnt from the training rows, and those rows as numbers.
-
-    `past` has what each user had in training, if there are users and items; `parts` are those of
-    the split that the rows are of.
-    """
-
-    encoder: Encoder
-    target: TargetInfo
-    train: Table
-    past: Past | None
-    parts: tuple[int, ...]
 
 
 def load_events(
@@ -129,17 +72,13 @@ def load_events(
         DataError: Something about the data; says in which file and where.
         SpecError: A column kind, an option or a metric that does not fit the data.
     """
+    if spec.train.memory is not None:
+        from tabcf.run.streamed import load_streamed  # which is made of the functions here
+
+        return load_streamed(spec, registry, data=data, folder=folder, on_rows=on_rows)
     columns = event_columns(spec, registry)
     source = _read_events(spec, data, folder, columns, on_rows)
-    entities = {
-        name: (
-            EntityPlan(name, entity.id, entity.label),
-            None
-            if entity.table is None
-            else read_rows(entity.table, folder, where=f"entities.{name}.table"),
-        )
-        for name, entity in spec.entities.items()
-    }
+    entities = entity_tables(spec, folder)
     check_metric_columns(spec, registry, entities["item"][1] if "item" in entities else None)
     source = _with_files(spec, registry, source, folder, columns)
     source.require([entity.id for entity in spec.entities.values()])
@@ -148,19 +87,19 @@ def load_events(
         pair = spec.entities["user"].id, spec.entities["item"].id
         source = merge_duplicates(source, pair, rule=spec.duplicates, target=spec.target.column)
     positive = is_positive(source, spec.target.implicit.positive if spec.target.implicit else None)
-    target = _target(spec, registry, source)
+    target = target_of(spec, registry, source)
     guesses: tuple[ColumnGuess, ...] = ()
     if _is_auto(spec):
         guesses = tuple(guess_columns(source, leave_out=(*target.columns, PART_COLUMN)))
     plans = column_plans(spec, registry, guesses, folder=folder)
     source.require([name for plan in plans for table, name in plan.raw if table == EVENT])
-    part = _split(spec, registry, source)
+    part = split_parts(spec, registry, source)
     return Events(source, part, positive, target, plans, guesses, entities)
 
 
 def split_again(spec: Spec, registry: Registry, events: Events) -> Events:
     """The same events, split as another spec of the same data says."""
-    return replace(events, part=_split(spec, registry, events.source))
+    return replace(events, part=split_parts(spec, registry, events.source))
 
 
 def _read_events(
@@ -177,6 +116,19 @@ def _read_events(
     if spec.data is None:
         raise SpecError(["data: is required: a file, a glob, or a frame given from Python"])
     return read_rows(spec.data, folder, where="data", columns=columns, on_rows=on_rows)
+
+
+def entity_tables(spec: Spec, folder: Path | None) -> dict[str, tuple[EntityPlan, Source | None]]:
+    """Each entity with its own table, if it has one."""
+    return {
+        name: (
+            EntityPlan(name, entity.id, entity.label),
+            None
+            if entity.table is None
+            else read_rows(entity.table, folder, where=f"entities.{name}.table"),
+        )
+        for name, entity in spec.entities.items()
+    }
 
 
 def read_rows(
@@ -241,7 +193,8 @@ def _is_auto(spec: Spec) -> bool:
     return spec.columns == "auto" or (spec.columns is None and not spec.entities)
 
 
-def _target(spec: Spec, registry: Registry, source: Source) -> TargetInfo:
+def target_of(spec: Spec, registry: Registry, source: Source) -> TargetInfo:
+    """What the target is, from these rows."""
     target = spec.target
     if target.implicit is not None:
         return TargetInfo("implicit")
@@ -292,7 +245,12 @@ def column_plans(
     return tuple(plans)
 
 
-def _split(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
+def split_parts(spec: Spec, registry: Registry, source: Source) -> np.ndarray:
+    """`(N,)` int8: which part each row is of.
+
+    Raises:
+        DataError: No row is left to train on.
+    """
     component = spec.split or default_split(spec.target, source.frame.columns)
     split = registry.resolve("split", component)
     roles = {name: entity.id for name, entity in spec.entities.items() if name in ("user", "item")}
@@ -317,7 +275,7 @@ def first_stage_of(spec: Spec, registry: Registry, events: Events) -> tuple[Spec
     own = replace(
         events,
         is_positive=is_positive(events.source, implicit.positive if implicit else None),
-        target=_target(first, registry, events.source),
+        target=target_of(first, registry, events.source),
         plans=tuple(plan for plan in events.plans if plan.key in keys),
         entities={name: events.entities[name] for name in first.entities},
     )
@@ -332,6 +290,10 @@ def encode_split(
     on_rows: OnRows | None = None,
 ) -> Encoded:
     """Fit the encoder on some parts' rows and encode them; `on_rows` is told of it by the way."""
+    if events.spool is not None:
+        from tabcf.run.streamed import encode_streamed  # which is made of the functions here
+
+        return encode_streamed(spec, registry, events, *parts, on_rows=on_rows)
     learnable = events.learnable(*parts)
     n = len(learnable.frame)
 
@@ -341,7 +303,9 @@ def encode_split(
             on_rows(int(share / 2 * n), share / 2)
 
     encoder = Encoder.fit(learnable, events.plans, entities=events.entities, on_share=told)
-    target = _with_scale(spec, registry, events.target, learnable)
+    target = events.target
+    if is_scaled(spec, registry, target):
+        target = scaled(target, learnable)
     train = training_rows(spec, encoder, target, learnable)
     has_pair = {"user", "item"} <= set(spec.entities)
     past = past_of(encoder, train, events.rows(*parts)) if has_pair else None
@@ -353,8 +317,7 @@ def encode_split(
 def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: Source) -> Table:
     """The training rows as numbers, with the weights that the spec gives them."""
     train = encode_rows(encoder, target, learnable, is_training=True)
-    if spec.target.implicit is not None and spec.target.implicit.weight is not None:
-        train = replace(train, weight=event_weights(learnable, spec.target.implicit.weight))
+    train = weighted_events(spec, train, learnable)
     by_user, by_item = spec.train.user_weights, spec.train.item_propensity
     by_age = spec.train.time_decay
     if by_user is not None:
@@ -367,6 +330,13 @@ def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: S
         )
         train = weighted(train, decayed)
     return train
+
+
+def weighted_events(spec: Spec, table: Table, source: Source) -> Table:
+    """The table with what the spec's column of weights says that each event counts."""
+    if spec.target.implicit is None or spec.target.implicit.weight is None:
+        return table
+    return replace(table, weight=event_weights(source, spec.target.implicit.weight))
 
 
 def past_of(encoder: Encoder, train: Table, seen: Source) -> Past:
@@ -387,11 +357,9 @@ def encode_rows(
     return replace(table, target=encode_target(target, source))
 
 
-def _with_scale(spec: Spec, registry: Registry, target: TargetInfo, source: Source) -> TargetInfo:
-    """Standardise numbers unless the model holds its output to a range of its own."""
+def is_scaled(spec: Spec, registry: Registry, target: TargetInfo) -> bool:
+    """Whether numbers are standardised: unless the model holds its output to a range of its own."""
     if target.kind not in ("regression", "rating"):
-        return target
+        return False
     options = registry.resolve("model", spec.model).options
-    if isinstance(options, ModelOptions) and options.y_range is not None:
-        return target
-    return scaled(target, source)
+    return not isinstance(options, ModelOptions) or options.y_range is None

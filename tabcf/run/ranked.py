@@ -53,6 +53,8 @@ def check_workers(spec: Spec, registry: Registry) -> None:
         raise SpecError(
             ["train.workers: folds are fitted side by side already; say how many by --jobs"]
         )
+    if spec.train.memory is not None:
+        raise SpecError(["train.memory: is of a single process; leave it or train.workers out"])
     stages = [(spec.model, spec.fit)]
     if spec.retrieve is not None:
         stages.append((spec.retrieve.model, None))

@@ -24,6 +24,7 @@ from tabcf.recommend.onboarding.interview import Interview
 from tabcf.recommend.predictor import predict
 from tabcf.recommend.recommender import recommend
 from tabcf.run.audited import Audited
+from tabcf.run.in_blocks import batches_of, write_frames
 from tabcf.run.measured import Measured
 from tabcf.run.versioned import Versioned
 
@@ -58,6 +59,34 @@ class Run(Measured, Audited, Versioned):
             RunError: There is no distribution of levels, or no spread.
         """
         return predict(self.trained, as_source(data), distribution=distribution, interval=interval)
+
+    def predict_to(
+        self,
+        path: str | Path,
+        data: Any,
+        *,
+        distribution: bool = False,
+        interval: float | None = None,
+    ) -> int:
+        """Write what `predict` gives to a file, in blocks of rows that alone are in memory.
+
+        Args:
+            path: A `.csv` or `.parquet` file that does not exist.
+            data: As in `predict`; a file may be larger than memory.
+            distribution: The same.
+            interval: The same.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            DataError: As in `predict`, or the file cannot be written.
+        """
+        frames = (
+            predict(self.trained, batch, distribution=distribution, interval=interval)
+            for batch in batches_of(data)
+        )
+        return write_frames(frames, path)
 
     def recommend(
         self,

@@ -17,6 +17,7 @@ from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import FirstStage, Trained
+from tabcf.run.budget import check_model
 from tabcf.run.build import (
     build_decays,
     build_loss,
@@ -274,6 +275,8 @@ def _train(
         build = model_builder(spec, registry, encoded.target, int(loss_module.d_out))
         model = build(encoded.encoder.layout).to(device)
         check_metrics(metrics, loss_module, model)
+        if spec.train.memory is not None:
+            check_model(spec.train.memory, model)
         trained = Trained(
             encoded.encoder,
             model,
@@ -282,6 +285,9 @@ def _train(
             encoded.past,
             spec.seed,
             read_events=None if encoded.past is None else partial(events.training, *encoded.parts),
+            read_blocks=None
+            if events.spool is None
+            else partial(events.training_blocks, *encoded.parts),
             build=build,
             first=first,
             weight=spec.target.implicit.weight if spec.target.implicit else None,

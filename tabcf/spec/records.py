@@ -21,6 +21,7 @@ from pydantic import (
 
 from tabcf.contracts.options import Options
 from tabcf.spec.event_weights import ItemPropensity, TimeDecay, UserWeights
+from tabcf.spec.memory import Budget, Shuffle
 from tabcf.spec.tune import Tune
 from tabcf.spec.wording import describe
 
@@ -238,6 +239,12 @@ class Train(Options):
     """Weigh events by their age, newer ones more; by default not."""
     l2: float = Field(default=0.0, ge=0)
     """Added to the loss: `l2` times the sum of squares of the rows used by the batch, a row."""
+    shuffle: Shuffle | None = None
+    """How rows are put into a new order for each epoch: by chunks, or by default all together; with
+    `memory` always by chunks."""
+    memory: Budget | None = None
+    """What the fit may take of memory, such as `2GB`: rows are then kept on disk and go through
+    memory in blocks. By default all rows are read into memory."""
     schedule: Component = Component.model_validate("one_cycle")
     """How the learning rate runs over the training."""
     early_stopping: EarlyStopping | None = None

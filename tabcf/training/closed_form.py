@@ -5,6 +5,8 @@ All but EDLAE are the baselines that every other model is shown beside.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,10 +14,14 @@ from torch.nn import functional
 from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Layout
+from tabcf.contracts.table import Table
 from tabcf.errors import TrainingError
 from tabcf.training.neighbours import co_occurrences, distinct_pairs, interactions
 
 __all__ = ["EASE", "EDLAE", "BiasModel", "MeanModel", "PopularModel", "ease_weights"]
+
+# Events at a time.
+_BLOCK = 1 << 18
 
 
 class MeanModel(nn.Module):
@@ -35,7 +41,7 @@ class MeanModel(nn.Module):
 
     def solve(self, problem: FitProblem) -> None:
         """Take the mean of the encoded target."""
-        self.mean.copy_(_target(problem).mean())
+        self.mean.copy_(_mean_target(problem.train))
 
     def forward(
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
@@ -82,15 +88,29 @@ class BiasModel(nn.Module):
 
     def solve(self, problem: FitProblem) -> None:
         """Alternate between the items' biases and the users'."""
-        target = _target(problem)
-        users, items = interactions(problem.train)
-        self.mean.copy_(target.mean())
-        residual = target - self.mean
+        train = problem.train
+        # What is in memory is looked up once, what is on disk each time.
+        kept = list(_ratings(train)) if train.release is None else None
+
+        def ratings() -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+            return _ratings(train) if kept is None else kept
+
+        self.mean.copy_(_mean_target(train))
+        n_user, n_item = (
+            torch.zeros(len(bias), dtype=torch.int64) for bias in (self.user_bias, self.item_bias)
+        )
+        for users, items, _ in ratings():
+            n_user += torch.bincount(users, minlength=len(n_user))
+            n_item += torch.bincount(items, minlength=len(n_item))
         for _ in range(self._sweeps):
-            rest = residual - self.user_bias[users]
-            self.item_bias.copy_(_damped_means(rest, items, self.item_bias, self._damping[1]))
-            rest = residual - self.item_bias[items]
-            self.user_bias.copy_(_damped_means(rest, users, self.user_bias, self._damping[0]))
+            sums = torch.zeros_like(self.item_bias)
+            for users, items, target in ratings():
+                sums.index_add_(0, items, target - self.mean - self.user_bias[users])
+            self.item_bias.copy_(_damped(sums, n_item, self._damping[1]))
+            sums = torch.zeros_like(self.user_bias)
+            for users, items, target in ratings():
+                sums.index_add_(0, users, target - self.mean - self.item_bias[items])
+            self.user_bias.copy_(_damped(sums, n_user, self._damping[0]))
 
     def forward(
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
@@ -256,15 +276,33 @@ def ease_weights(gram: Tensor, penalty: Tensor) -> Tensor:
     return weight
 
 
-def _target(problem: FitProblem) -> Tensor:
-    assert problem.train.target is not None
-    return problem.train.target
+def _mean_target(train: Table) -> Tensor:
+    """The mean of all events' encoded targets."""
+    total = sum(float(target.double().sum()) for _, _, target in _ratings(train))
+    return torch.tensor([total / max(len(train), 1)])
 
 
-def _damped_means(values: Tensor, groups: Tensor, like: Tensor, damping: float) -> Tensor:
+def _ratings(train: Table) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """User indices, item indices and targets of all events, some at a time, which may be on disk.
+
+    There are no indices where there are no users or items.
+    """
+    assert train.target is not None
+    for start in range(0, len(train), _BLOCK):
+        places = slice(start, start + _BLOCK)
+        users, items = (
+            train.entities[name].index[train.rows[name][places]].long()
+            if name in train.entities
+            else torch.zeros(0, dtype=torch.int64)
+            for name in ("user", "item")
+        )
+        yield users, items, train.target[places]
+        if train.release is not None:
+            train.release()
+
+
+def _damped(sums: Tensor, counts: Tensor, damping: float) -> Tensor:
     """Sums of values by group over (count + damping); group 0 is nobody and stays 0."""
-    sums = torch.zeros_like(like).index_add_(0, groups, values)
-    counts = torch.bincount(groups, minlength=len(like))
     means = sums / (counts + damping)
     means[0] = 0.0
     return means

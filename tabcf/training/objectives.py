@@ -23,6 +23,7 @@ from tabcf.data.batches import (
     to_device,
     without,
 )
+from tabcf.data.order import Chunks, shuffled
 from tabcf.errors import TrainingError
 from tabcf.nn.rows import lookup
 from tabcf.nn.scoring import score_by_pairs, score_candidates
@@ -67,6 +68,7 @@ class PointwiseObjective:
         masking: Shares of values hidden, by categorical column, drawn anew each epoch.
         l2: Times the squares of the embedding rows that an event uses, summed and averaged over
             the batch; added to the loss.
+        chunks: How rows are shuffled; None for all together.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class PointwiseObjective:
         masking: Sequence[float] = (),
         l2: float = 0.0,
         device: torch.device | None = None,
+        chunks: Chunks | None = None,
     ) -> None:
         self.table = table
         self.model = model
@@ -86,6 +89,7 @@ class PointwiseObjective:
         self.batch_size = batch_size
         self.masking = masking
         self.l2 = l2
+        self.chunks = chunks
         self._device = device
 
     @property
@@ -99,7 +103,12 @@ class PointwiseObjective:
 
     def epoch(self, rng: Generator) -> Iterator[Batch]:
         return shuffled_batches(
-            self.table, self.batch_size, rng, masking=self.masking, device=self._device
+            self.table,
+            self.batch_size,
+            rng,
+            masking=self.masking,
+            device=self._device,
+            chunks=self.chunks,
         )
 
     def loss(self, batch: Batch) -> Tensor:
@@ -164,6 +173,7 @@ class SampledObjective:
         chosen: Pairs that are never drawn.
         catalogue: The items that may be drawn.
         masking: Shares of values hidden, by categorical column; of all items of an event alike.
+        chunks: How rows are shuffled; None for all together.
     """
 
     def __init__(
@@ -178,6 +188,7 @@ class SampledObjective:
         batch_size: int,
         masking: Sequence[float] = (),
         device: torch.device | None = None,
+        chunks: Chunks | None = None,
     ) -> None:
         self.table = table
         self.model: Any = model
@@ -187,6 +198,7 @@ class SampledObjective:
         self.catalogue = catalogue
         self.batch_size = batch_size
         self.masking = masking
+        self.chunks = chunks
         self._masking = _by_side(table, masking)
         self._device = device
         column = torch.zeros(len(table.entities["item"]), dtype=torch.int64)
@@ -204,11 +216,12 @@ class SampledObjective:
         return self.batch_size * (of_event + self.sampler.n * n["item"])
 
     def epoch(self, rng: Generator) -> Iterator[SampledBatch]:
-        order = torch.randperm(len(self.table), generator=rng)
-        users = self.table.rows["user"].long()
-        for chosen in order.split(self.batch_size):
-            drawn = self.sampler.draw(users[chosen], self.own[chosen], self.chosen, rng)
-            yield self._batch(chosen, drawn, rng)
+        users = self.table.rows["user"]
+        for _, block in shuffled(self.table, self.batch_size, rng, self.chunks):
+            for chosen in block.split(self.batch_size):
+                own_users = users.index_select(0, chosen).long()
+                drawn = self.sampler.draw(own_users, self.own[chosen], self.chosen, rng)
+                yield self._batch(chosen, drawn, rng)
 
     def loss(self, batch: SampledBatch) -> Tensor:
         raw = score_candidates(self.model, batch.query, batch.items)

@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from tabcf.data.batches import gather, hidden, shuffled_positions
+from tabcf.contracts.table import Table
+from tabcf.data.batches import gather, hidden
+from tabcf.data.order import shuffled
 from tabcf.losses import BPR, MAE, MSE, Huber
 from tabcf.nn import DotProduct, DotProductBias
 from tabcf.training.objectives import PointwiseObjective, SampledObjective
@@ -110,19 +112,30 @@ def _starts(model: DotProduct) -> Tensor:
 def _rated_blocks(
     objective: PointwiseObjective, model: DotProduct
 ) -> Callable[[Generator], Iterator[Block]]:
-    """The batches of a pointwise objective, from ids that are gathered once and for all."""
-    table, starts = objective.table, _starts(model)
-    target, weight = table.target, table.weight
-    assert target is not None
-    ids = gather(table, torch.arange(len(table))).x_cat + starts
-    # One number a pair: numbers are picked ten times as fast as rows of two.
-    pairs = ids.view(torch.int64).squeeze(1)
+    """The batches of a pointwise objective, from ids that are gathered once for each of its parts.
+
+    Rows in memory are one part, also over all epochs.
+    """
+    starts = _starts(model)
+
+    def pairs_of(table: Table) -> Tensor:
+        """One number a pair: numbers are picked ten times as fast as rows of two."""
+        ids = gather(table, torch.arange(len(table))).x_cat + starts
+        return ids.view(torch.int64).squeeze(1)
+
+    found = objective.table, None if objective.table.release else pairs_of(objective.table)
 
     def blocks(rng: Generator) -> Iterator[Block]:
-        for positions in shuffled_positions(len(table), objective.batch_size, rng):
+        table, pairs = found
+        order = shuffled(objective.table, objective.batch_size, rng, objective.chunks)
+        for part, positions in order:
+            if pairs is None or part is not table:
+                table, pairs = part, pairs_of(part)
             ids = pairs.index_select(0, positions).view(torch.int32).view(-1, 2)
             if any(objective.masking):
                 ids = torch.where(hidden(ids.shape, objective.masking, rng), starts, ids)
+            target, weight = part.target, part.weight
+            assert target is not None
             yield Block(
                 ids,
                 target.index_select(0, positions),
@@ -143,7 +156,8 @@ def _drawn_blocks(
     item_ids = table.entities["item"].index.index_select(0, catalogue.rows) + starts[model.item]
 
     def blocks(rng: Generator) -> Iterator[Block]:
-        for positions in shuffled_positions(len(table), objective.batch_size, rng):
+        order = shuffled(table, objective.batch_size, rng, objective.chunks)
+        for _, positions in order:
             own = objective.own.index_select(0, positions)
             own_users = users.index_select(0, positions)
             drawn = objective.sampler.draw(own_users, own, objective.chosen, rng)

@@ -49,8 +49,9 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         [
             "19:37: train: unknown key 'learning_rte'; did you mean 'learning_rate'? known: "
             "epochs, batch_size, learning_rate, weight_decay, decay_biases, user_weights, "
-            "item_propensity, time_decay, l2, schedule, early_stopping, ensemble, average, "
-            "clip_norm, refit, engine, update, checkpoint, device, threads",
+            "item_propensity, time_decay, l2, shuffle, memory, schedule, early_stopping, ensemble, "
+            "average, clip_norm, refit, engine, update, checkpoint, workers, shard, device, "
+            "threads",
         ],
     ),
     (

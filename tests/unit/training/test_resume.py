@@ -14,6 +14,8 @@ from torch import Generator, Tensor, nn
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
+from tabcf.data.disk_table import DiskTable
+from tabcf.data.order import Chunks
 from tabcf.errors import TrainingError
 from tabcf.losses import BPR, MSE
 from tabcf.nn import DotProductBias, EmbeddingNN
@@ -135,12 +137,25 @@ def rows(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
     return model, loss, EagerSteps(model, objective, optimiser, 1.0)
 
 
+def from_disk(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
+    """The network, its rows shuffled by chunks that are read from disk."""
+    model, loss, steps = network(seed)
+    assert isinstance(steps, EagerSteps)
+    assert isinstance(steps.objective, PointwiseObjective)
+    written = DiskTable()
+    written.append(steps.objective.table)
+    steps.objective.table = written.opened(steps.objective.table.entities)
+    steps.objective.chunks = Chunks(64, 3)
+    return model, loss, steps
+
+
 KINDS: dict[str, Callable[[int], tuple[nn.Module, nn.Module, Steps]]] = {
     "network": network,
     "handwritten": handwritten,
     "compiled": compiled,
     "pairwise": pairwise,
     "rows": rows,
+    "from disk": from_disk,
 }
 
 
@@ -170,7 +185,7 @@ def course(training: Training) -> list[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled steps are broken off between blocks, so that an epoch has several."""
-    monkeypatch.setattr("tabcf.data.batches._BLOCK", 128)
+    monkeypatch.setattr("tabcf.data.order._BLOCK", 128)
 
 
 @pytest.mark.parametrize("kind", KINDS)
