@@ -81,6 +81,7 @@ class ModelDefinition(Definition):
     the solution is the lowest of, where it is one of tabcf's. `unknown` is the default policy for
     ids without training. `orders_items` is false for a model to which all items are alike.
     `space` says what `tabcf tune` tries by default: by option, as in a spec's `tune.space`.
+    `epochs` are those of a spec that gives none, with a loss of single events or sampled items.
     """
 
     targets: frozenset[TargetKind]
@@ -92,6 +93,7 @@ class ModelDefinition(Definition):
     is_single_output: bool = False
     orders_items: bool = True
     space: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

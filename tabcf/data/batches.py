@@ -137,10 +137,12 @@ def shuffled_batches(
         inputs = masked(gather(part, positions), masking, rng)
         target = part.target.index_select(0, positions)
         weight = None if part.weight is None else part.weight.index_select(0, positions)
+        # Where sets are cut is known here; a device would have to be waited for.
+        cuts = [_cuts(bag, batch_size) for bag in inputs.x_sets]
         if device is not None:
             inputs, target = to_device(inputs, device), target.to(device)
             weight = None if weight is None else weight.to(device)
-        yield from _slices(inputs, target, weight, batch_size)
+        yield from _slices(inputs, target, weight, batch_size, cuts)
 
 
 def hidden(shape: Sequence[int], rates: Sequence[float], rng: Generator) -> Tensor:
@@ -189,16 +191,23 @@ def bag_to_device(bag: Bag, device: torch.device | None) -> Bag:
 
 
 def _slices(
-    inputs: Inputs, target: Tensor, weight: Tensor | None, batch_size: int
+    inputs: Inputs,
+    target: Tensor,
+    weight: Tensor | None,
+    batch_size: int,
+    cuts: Sequence[Sequence[int]],
 ) -> Iterator[Batch]:
-    """Cut a gathered block; a batch's columns are views of it."""
+    """Cut a gathered block; a batch's columns are views of it. `cuts` are those of each bag."""
     cats = inputs.x_cat.split(batch_size)
     conts = inputs.x_cont.split(batch_size)
     targets = target.split(batch_size)
     weights = [None] * len(cats) if weight is None else weight.split(batch_size)
     for number, (x_cat, x_cont) in enumerate(zip(cats, conts, strict=True)):
-        start = number * batch_size
-        x_sets = tuple(slice_bag(bag, start, start + len(x_cat)) for bag in inputs.x_sets)
+        rows = slice(number * batch_size, number * batch_size + len(x_cat))
+        x_sets = tuple(
+            _part_of_bag(bag, rows, slice(own[number], own[number + 1]))
+            for bag, own in zip(inputs.x_sets, cuts, strict=True)
+        )
         yield Batch(Inputs(x_cat, x_cont, x_sets), targets[number], weights[number])
 
 
@@ -218,8 +227,18 @@ def slice_bag(bag: Bag, start: int, stop: int) -> Bag:
     """Some rows of a bag that follow one another."""
     bounds = _bounds(bag)
     first, last = int(bounds[start]), int(bounds[min(stop, len(bag.offsets))])
-    weights = None if bag.weights is None else bag.weights[first:last]
-    return Bag(bag.values[first:last], bag.offsets[start:stop] - first, weights)
+    return _part_of_bag(bag, slice(start, stop), slice(first, last))
+
+
+def _part_of_bag(bag: Bag, rows: slice, values: slice) -> Bag:
+    """Some rows of a bag, whose values are these."""
+    weights = None if bag.weights is None else bag.weights[values]
+    return Bag(bag.values[values], bag.offsets[rows] - values.start, weights)
+
+
+def _cuts(bag: Bag, batch_size: int) -> list[int]:
+    """Where the values of each so many rows begin, and where the last ones end."""
+    return [*bag.offsets[::batch_size].tolist(), len(bag.values)]
 
 
 def without(bag: Bag, left_out: Tensor) -> Bag:

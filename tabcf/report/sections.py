@@ -68,11 +68,14 @@ def _model(run: Run, data: Any) -> list[Block]:
         "classes": f"one of several classes: {', '.join(target.columns)}",
         "implicit": "which items a user will choose",
     }[target.kind]
+    warm_up = ""
+    if run.report.warm_up_seconds:
+        warm_up = f"; the first step, which compiled, took {run.report.warm_up_seconds:.1f} seconds"
     blocks: list[Block] = [
         Note(
             f"{run.spec.model.name} predicts {what}. It has {summary.n_parameters:,} trained "
             f"numbers, was fitted on {run.report.fitted_on} with seed {run.spec.seed}, in "
-            f"{run.report.cpu_seconds:.1f} seconds of CPU time."
+            f"{run.report.cpu_seconds:.1f} seconds of CPU time{warm_up}."
         )
     ]
     if run.advice is not None:

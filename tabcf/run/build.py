@@ -20,13 +20,9 @@ from tabcf.nn.members import ensemble_of
 from tabcf.plugin.registry import Registry, Resolved
 from tabcf.run.prepare import Encoded
 from tabcf.spec.records import Component, Spec, Train
-from tabcf.training.objectives import (
-    CatalogueObjective,
-    Objective,
-    PointwiseObjective,
-    SampledObjective,
-)
+from tabcf.training.objectives import Objective, PointwiseObjective
 from tabcf.training.optimiser import Decay, Piece, decay_groups
+from tabcf.training.ranking import CatalogueObjective, SampledObjective
 from tabcf.training.samplers import Catalogue, Chosen
 
 __all__ = [

@@ -16,11 +16,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from tabcf.errors import TrainingError
 
-__all__ = ["Children", "n_cores", "serve"]
+__all__ = ["Children", "n_cores", "serve", "threads_of_each"]
 
 Message = Mapping[str, Any]
 _END: Message = {"end": True}
@@ -34,6 +34,11 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads_of_each(asked: int | Literal["auto"]) -> int:
+    """The threads of each of some processes side by side, where `auto` is one."""
+    return 1 if asked == "auto" else asked
 
 
 class _Child:

@@ -49,6 +49,7 @@ def run_of(
         cpu_seconds=fitted.cpu_seconds
         + (0.0 if first_run is None else first_run.report.cpu_seconds),
         test_rows=tested.rows,
+        warm_up_seconds=fitted.training.warm_up_seconds,
     )
     return Run(
         name=name,

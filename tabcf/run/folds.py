@@ -18,7 +18,7 @@ from tabcf.data.sources import Source
 from tabcf.errors import RunError, TabcfError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.run.checkpoints import partial_of
-from tabcf.run.children import Children, Message, n_cores
+from tabcf.run.children import Children, Message, n_cores, threads_of_each
 from tabcf.run.cross_validation import CrossValidation, FoldsFile, Scratch, is_cross_validation
 from tabcf.run.folder import load, next_free
 from tabcf.run.manifest import FOLDS
@@ -183,7 +183,9 @@ def cross_validate(
             raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
     work = _Work(document, document.registry, name, splits, progress, folder, rows, states)
     work.write()
-    n_jobs = min(jobs or max(n_cores() // document.spec.train.threads, 1), len(work.waiting))
+    n_jobs = min(
+        jobs or max(n_cores() // threads_of_each(document.spec.train.threads), 1), len(work.waiting)
+    )
     scratch: Scratch | None = None
     is_interrupted = False
     with tempfile.TemporaryDirectory(prefix="tabcf-") as shared:
@@ -233,7 +235,7 @@ def _side_by_side(
     work: _Work, n_jobs: int, folder: Path, given: Mapping[str, Any], plugins: Sequence[Any]
 ) -> None:
     """Fit several folds at a time, each in a process of its own."""
-    children = Children(_CHILD, threads=work.document.spec.train.threads)
+    children = Children(_CHILD, threads=threads_of_each(work.document.spec.train.threads))
 
     def fit(fold: str) -> None:
         split = work.splits[fold]

@@ -17,7 +17,7 @@ from tabcf.data.sources import source_of_frame
 from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.run.checkpoints import kept_by, partial_of, reserve
-from tabcf.run.children import Children, Message
+from tabcf.run.children import Children, Message, threads_of_each
 from tabcf.run.folds import as_sent, folds_of, told
 from tabcf.run.progress import Progress
 from tabcf.spec.read import SpecDocument
@@ -139,7 +139,7 @@ def fit_by_processes(
             **_sent(data, Path(shared)),
         }
         try:
-            heard = _have_done(task, size, document.spec.train.threads, progress)
+            heard = _have_done(task, size, threads_of_each(document.spec.train.threads), progress)
         finally:
             if kept_by(out) is None:
                 shutil.rmtree(partial_of(out), ignore_errors=True)

@@ -37,6 +37,7 @@ class FitReport:
         cpu_seconds: CPU time of the same, over all threads.
         test_rows: Says which test rows they were, by their ids; two runs with the same are
             comparable. Empty without users.
+        warm_up_seconds: Wall time of the first step where that compiles, else 0.
     """
 
     fitted_on: str
@@ -55,6 +56,7 @@ class FitReport:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     test_rows: str = ""
+    warm_up_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` takes."""

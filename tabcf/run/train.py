@@ -34,9 +34,11 @@ from tabcf.run.progress import Progress, Silent, rows_told
 from tabcf.run.resolve import resolve_loss, resolve_metrics
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.records import Spec
+from tabcf.training.acceleration import Acceleration, FirstStepTimed
 from tabcf.training.average import Average
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
 from tabcf.training.scale_out.seam import ALONE, How, Ranks
+from tabcf.training.threads import threads_for
 
 __all__ = ["Fitted", "Stage", "continue_encoded", "continue_stage", "fit_stage", "refit_stage"]
 
@@ -267,7 +269,8 @@ def _train(
     model_definition, options, *_ = registry.resolve("model", spec.model)
     device = device_named(spec.train.device)
     rng = Generator().manual_seed(spec.seed)
-    with torch.random.fork_rng(devices=[]), _threads(spec.train.threads):
+    threads = spec.train.threads
+    with torch.random.fork_rng(devices=[]), _threads(1 if threads == "auto" else threads) as most:
         torch.manual_seed(spec.seed)
         note = plugins_at_work(spec, registry)
         loss_module = build_loss(loss, encoded.target, note=note)
@@ -333,6 +336,7 @@ def _train(
             spec.train.clip_norm,
             spec.train.update,
             None if spec.train.shard is None else spec.train.shard.rows,
+            Acceleration(spec.train.compile, spec.train.precision),
         )
 
         def epoch_ended(report: EpochReport) -> None:
@@ -346,10 +350,16 @@ def _train(
             if keeper is not None:
                 keeper.begin(encoded.train, engine.note)
             progress.start(epochs, engine.steps.n_steps)
+            torch.set_num_threads(threads_for(threads, engine.steps, objective, model, most=most))
+            if threads == "auto" and not is_refit:
+                progress.note(f"threads: {torch.get_num_threads()}")
+            timed = FirstStepTimed(
+                engine.steps, lambda seconds: progress.note(f"compiled: first step {seconds:.1f} s")
+            )
             try:
                 training = train(
                     model,
-                    engine.steps,
+                    timed if spec.train.compile else engine.steps,
                     schedule=schedule,
                     learning_rate=spec.train.learning_rate,
                     epochs=epochs,
@@ -363,6 +373,7 @@ def _train(
                     keeper=keeper,
                 )
                 training.n_steps = max(objective.n_steps, 1)
+                training.warm_up_seconds = timed.seconds
             except TrainingError as error:
                 raise TrainingError(f"{error}{note}") from None
             except TabcfError:
@@ -380,12 +391,12 @@ def _train(
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Let torch use n threads within the block."""
+def _threads(n: int) -> Iterator[int]:
+    """Let torch use n threads within the block; gives how many it takes by itself."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)
 

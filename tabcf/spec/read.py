@@ -17,6 +17,7 @@ from tabcf.spec.overrides import apply_overrides
 from tabcf.spec.places import Places, Problem, problem_lines
 from tabcf.spec.plain import plain_values
 from tabcf.spec.plugins import check_used_plugins, with_entities, with_spec_plugins
+from tabcf.spec.recipe import with_recipes
 from tabcf.spec.records import Spec
 from tabcf.spec.shape import validated
 from tabcf.spec.tune_check import tune_problems
@@ -97,6 +98,7 @@ def read_spec(
     if lines or spec is None:
         raise SpecError(lines)
     name = Path(label).stem if label else "spec"
+    spec = with_recipes(spec, registry)
     return SpecDocument(spec, tree, folder, name, places, registry)
 
 

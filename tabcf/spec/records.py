@@ -215,11 +215,13 @@ class Train(Options):
     """How the weights are learnt."""
 
     epochs: PositiveInt = 5
-    """Passes over the training rows; each row once a pass, in a new order."""
+    """Passes over the training rows; each row once a pass, in a new order. Left out they follow
+    from the model: 3 with `embedding_nn`, 5 with others."""
     batch_size: PositiveInt = 512
     """Rows a step (users a step with a catalogue loss)."""
     learning_rate: PositiveFloat = 5e-3
-    """The schedule's peak."""
+    """The schedule's peak. Left out it follows from the batch: 5e-3 times the root of
+    `batch_size` / 512, and 5e-3 where a step takes users."""
     weight_decay: Annotated[
         Mapping[str, _Decay],
         BeforeValidator(
@@ -276,8 +278,13 @@ class Train(Options):
     alone are updated."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
-    threads: PositiveInt = 1
-    """Threads for torch while training; more help large batches of an MLP on idle cores."""
+    threads: PositiveInt | Literal["auto"] = 1
+    """Threads for torch while training. More help large batches of an MLP on idle cores: `auto` is
+    all cores for these and one for other steps. Weights are the same bits for the same number."""
+    compile: bool = False
+    """Have `torch.compile` compile forward and backward passes; the first step then takes long."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` for products of matrices in 16 bits, with weights and losses in 32."""
 
 
 class Retrieve(Options):

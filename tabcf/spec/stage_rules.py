@@ -276,12 +276,18 @@ def _weights(draft: Draft) -> Said:
         )
 
 
-def _averaged(draft: Draft) -> Said:
-    """What averages weights or predictions needs models that are trained."""
+def _descent(draft: Draft) -> Said:
+    """What averages weights or predictions, or makes steps faster, goes with gradient descent."""
     train = draft.spec.train
     model: ModelDefinition | None = draft.definition("model", draft.spec.model)
     fit: FitDefinition | None = draft.definition("fit", draft.spec.fit)
-    for key, is_given in (("ensemble", train.ensemble > 1), ("average", train.average is not None)):
+    said = {
+        "ensemble": train.ensemble > 1,
+        "average": train.average is not None,
+        "compile": train.compile,
+        "precision": train.precision != "fp32",
+    }
+    for key, is_given in said.items():
         if is_given and model is not None and model.solve is not None:
             yield (
                 ("train", key),
@@ -302,7 +308,7 @@ STAGE_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_single_output, ("model", "loss", "target", "entities")),
     (_early_stopping, ("train", "split")),
     (_weights, ("train", "entities", "model", "fit", "loss", "target")),
-    (_averaged, ("train", "model", "fit")),
+    (_descent, ("train", "model", "fit")),
 )
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import nn
 
 from tabcf.errors import SpecError
 from tabcf.nn import DotProduct, DotProductBias, RowTable
+from tabcf.training.acceleration import AS_IT_IS, Acceleration, accelerated
 from tabcf.training.fused.handwritten import HandwrittenSteps
 from tabcf.training.fused.problem import FORMS, pair_problem
-from tabcf.training.objectives import Objective, PointwiseObjective, SampledObjective
+from tabcf.training.objectives import Objective, PointwiseObjective
 from tabcf.training.optimiser import BETA2, AdamW, Piece
+from tabcf.training.ranking import SampledObjective
 from tabcf.training.samplers import PopularitySampler, UniformSampler
 from tabcf.training.schedules import Schedule
 from tabcf.training.steps import EagerSteps, Steps
@@ -61,6 +64,7 @@ def choose_engine(
     clip_norm: float | None = None,
     update: UpdateName = "auto",
     clipped: Sequence[nn.Module] = (),
+    acceleration: Acceleration = AS_IT_IS,
 ) -> Engine:
     """The engine that is asked for; by `auto` the fused one wherever it can be.
 
@@ -75,6 +79,7 @@ def choose_engine(
         clip_norm: Gradients are scaled down to this norm.
         update: How embedding tables are updated.
         clipped: Each of these on its own, in place of the model.
+        acceleration: What torch is to make faster; that takes eager steps.
 
     Raises:
         SpecError: `fused`, or the update, cannot be.
@@ -84,6 +89,8 @@ def choose_engine(
         reason: str | None = "train.engine says so"
     elif update in ("lazy", "adagrad"):
         reason = f"train.update is {update}"
+    elif acceleration.setting is not None:
+        reason = f"{acceleration.setting} goes by autograd"
     else:
         reason = why_eager(objective)
     if reason is not None and name == "fused":
@@ -102,7 +109,16 @@ def choose_engine(
             steps = HandwrittenSteps(pair_problem(objective), AdamW(pieces), clip_norm=clip_norm)
             return Engine(steps, what)
         reason = what.removeprefix("fused, ")
-    note = f"eager: {reason}"
+    if tables and acceleration.is_compiled:
+        raise SpecError(
+            [
+                "train.compile: goes with dense updates, and tables of so many rows go by touched "
+                "rows, which is worth more; leave it out, or say `update: dense`"
+            ]
+        )
+    device = next((piece.parameter.device for piece in pieces), torch.device("cpu"))
+    objective = accelerated(objective, acceleration, device)
+    note = f"eager{acceleration.note}: {reason}"
     if not tables:
         return Engine(EagerSteps(model, objective, AdamW(pieces), clip_norm, clipped), note)
     rule: RowUpdate = update if update in ("lazy", "adagrad") else "replay"

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from tabcf.data.batches import Batch
 from tabcf.nn.members import Ensemble
+from tabcf.training.acceleration import AS_IT_IS, Acceleration
 from tabcf.training.engine import Engine, EngineName
 from tabcf.training.engine import choose_engine as choose_single_engine
 from tabcf.training.objectives import Objective, PointwiseObjective, squares_used
@@ -40,6 +41,7 @@ def choose_engine(
     epochs: int,
     clip_norm: float | None = None,
     update: UpdateName = "auto",
+    acceleration: Acceleration = AS_IT_IS,
 ) -> Engine:
     """The engine of a single model, or of an ensemble.
 
@@ -54,6 +56,7 @@ def choose_engine(
         epochs: Passes over the training rows.
         clip_norm: A model's gradients are scaled down to this norm.
         update: How embedding tables are updated.
+        acceleration: What torch is to make faster.
 
     Raises:
         SpecError: `fused`, or the update, cannot be.
@@ -65,6 +68,7 @@ def choose_engine(
         epochs=epochs,
         clip_norm=clip_norm,
         update=update,
+        acceleration=acceleration,
     )
 
     def single(model: nn.Module, objective: Objective) -> Engine:
@@ -163,6 +167,11 @@ class _InOnePass:
     def n_lookups(self) -> int:
         """In each member's tables."""
         return self.batches.n_lookups
+
+    @property
+    def n_scored(self) -> int:
+        """By each member."""
+        return self.batches.n_scored
 
     def epoch(self, rng: Generator) -> Iterator[Any]:
         return self.batches.epoch(rng)

@@ -45,12 +45,14 @@ class Training:
     """What came of it. `best_epoch` is the last one without early stopping.
 
     `n_steps` is the number of steps an epoch, those of all members where they are trained in turn.
+    `warm_up_seconds` is the wall time of the first step where that compiles.
     """
 
     n_steps: int = 0
     epochs: list[EpochReport] = field(default_factory=list)
     best_epoch: int = 0
     is_interrupted: bool = False
+    warm_up_seconds: float = 0.0
 
 
 def train(

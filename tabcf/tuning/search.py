@@ -16,7 +16,7 @@ import pandas as pd
 from tabcf.data.sources import source_of_frame
 from tabcf.errors import RunError, SpecError, TabcfError, TrainingError
 from tabcf.run.cached import load_events
-from tabcf.run.children import Children, Message
+from tabcf.run.children import Children, Message, threads_of_each
 from tabcf.run.cross_validation import Scratch
 from tabcf.run.fit import fit_events
 from tabcf.run.folder import next_free
@@ -211,7 +211,7 @@ class _Search:
             given = as_sent(bench.data, _whole(bench), Path(shared))
             if given is None:
                 return False
-            children = Children(_CHILD, threads=bench.document.spec.train.threads)
+            children = Children(_CHILD, threads=threads_of_each(bench.document.spec.train.threads))
             base = bench.document.folder
             task = {
                 "spec": dict(bench.document.tree),

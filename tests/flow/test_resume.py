@@ -162,7 +162,7 @@ def test_what_is_resumed_has_to_be_the_same(tmp_path: Path) -> None:
     changed = spec(train={"learning_rate": 0.1, "epochs": 4})
     with pytest.raises(RunError) as error:
         tabcf.fit(changed, ratings(), folder, resume=True)
-    assert "train.epochs was 3, now 4; train.learning_rate was 0.005, now 0.1" in str(error.value)
+    assert "train.epochs was 3, now 4; train.learning_rate was 0.0018, now 0.1" in str(error.value)
     fewer = ratings().iloc[:800]
     with pytest.raises(RunError, match="expected the state of a training with the same rows"):
         tabcf.fit(spec(), fewer, folder, resume=True)

@@ -217,6 +217,7 @@ MODELS = (
         targets=_ALL,
         build=_embedding_nn,
         needs=_USER_ITEM,
+        epochs=3,
         space={"layers": [[50], [100, 50], [200, 100]], "dropout": {"low": 0.0, "high": 0.5}},
     ),
     ModelDefinition(

@@ -19,7 +19,8 @@ from tabcf.data.batches import gather, hidden
 from tabcf.data.order import shuffled
 from tabcf.losses import BPR, MAE, MSE, Huber
 from tabcf.nn import DotProduct, DotProductBias
-from tabcf.training.objectives import PointwiseObjective, SampledObjective
+from tabcf.training.objectives import PointwiseObjective
+from tabcf.training.ranking import SampledObjective
 
 __all__ = ["FORMS", "Block", "Form", "PairProblem", "pair_problem"]
 

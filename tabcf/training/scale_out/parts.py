@@ -14,7 +14,7 @@ from torch import Tensor
 from tabcf.contracts.inputs import Query, Sampled
 from tabcf.data.batches import Batch, select, select_bag
 from tabcf.errors import TrainingError
-from tabcf.training.objectives import SampledBatch, UserBatch
+from tabcf.training.ranking import SampledBatch, UserBatch
 
 __all__ = ["Part", "part_of"]
 

@@ -162,6 +162,10 @@ def _check(objective: Objective, model: nn.Module, how: How) -> None:
         raise SpecError(
             ["train.engine: fused steps are taken by one process; leave it out with train.workers"]
         )
+    if how.acceleration.setting is not None:
+        raise SpecError(
+            [f"{how.acceleration.setting}: goes with one process; leave it out with train.workers"]
+        )
     devices = {parameter.device.type for parameter in model.parameters()}
     if devices - {"cpu"}:
         raise SpecError(

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from tabcf.training.acceleration import AS_IT_IS, Acceleration
 from tabcf.training.engine import Engine, EngineName
 from tabcf.training.ensemble import choose_engine
 from tabcf.training.kept import read_file, write_file
@@ -40,6 +41,7 @@ class How:
         clip_norm: A model's gradients are scaled down to this norm.
         update: How embedding tables are updated.
         spread_rows: Tables of so many rows are spread over the processes.
+        acceleration: What torch is to make faster.
     """
 
     engine: EngineName
@@ -50,6 +52,7 @@ class How:
     clip_norm: float | None = None
     update: UpdateName = "auto"
     spread_rows: int | None = None
+    acceleration: Acceleration = AS_IT_IS
 
 
 class Ranks(Protocol):
@@ -104,6 +107,7 @@ class _Alone:
             epochs=how.epochs,
             clip_norm=how.clip_norm,
             update=how.update,
+            acceleration=how.acceleration,
         )
 
     def first(self, work: Callable[[], _Value]) -> _Value:

@@ -88,16 +88,24 @@ def new_state(
 
 
 class TorchRows:
-    """The updates in torch alone."""
+    """The updates in torch alone; numpy writes rows to a large array in half of torch's time."""
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._value, self._moments = state.value.numpy(), state.moments.numpy()
+        self._slot = np.zeros(len(state.value), np.int32)
         # Rows that are worked on at a time, which stay in the cache.
         self._block = max(_NUMBERS // state.value.shape[1], 1)
 
     def collect(self, gradient: Tensor) -> Touched:
-        rows, places = torch.unique(gradient._indices()[0], return_inverse=True)
-        values = gradient._values()
+        index, values = gradient._indices()[0].numpy(), gradient._values()
+        # Each look-up leaves its number at its row; a row's last one stands for all of them.
+        numbers = np.arange(len(index), dtype=np.int32)
+        self._slot[index] = numbers
+        last = self._slot[index]
+        is_last = last == numbers
+        places = torch.from_numpy((np.cumsum(is_last) - 1)[last])
+        rows = torch.from_numpy(index[is_last])
         total = values.new_zeros(len(rows), values.shape[1])
         return Touched(rows, total.index_add_(0, places, values))
 
@@ -107,17 +115,20 @@ class TorchRows:
         since = last.index_select(0, rows)
         is_behind = since < ledger.t
         rows, since = rows[is_behind], since[is_behind]
+        last.index_fill_(0, rows, ledger.t)
         # A row that is named twice is worked out twice and written twice, the same each time.
-        own = self._own(rows).numpy()
-        numbers = torch.from_numpy(np.stack(ledger.missed(own, since.numpy()), 1))
+        is_moved = since > 0
+        self._decay(rows[~is_moved], ledger)  # the others have no momentum yet
+        rows, since = rows[is_moved], since[is_moved]
+        numbers = self._missed(rows, since, ledger)
         for part, missed in zip(rows.split(self._block), numbers.split(self._block), strict=True):
             kept, first, second, a, b, beta, fade = missed[:, :, None].unbind(1)
             both = moments.index_select(0, part)
             mean, root = both.unbind(1)
             moved = (root * first).add_(second).mul_(mean).div_((root + a).mul_(root + b))
-            value.index_copy_(0, part, value.index_select(0, part).mul_(kept).sub_(moved))
-            moments.index_copy_(0, part, both.mul_(torch.stack([beta, fade], 1)))
-        last.index_fill_(0, rows, ledger.t)
+            moved = value.index_select(0, part).mul_(kept).sub_(moved)
+            self._value[part.numpy()] = moved.numpy()
+            self._moments[part.numpy()] = both.mul_(torch.stack([beta, fade], 1)).numpy()
 
     def adamw(self, touched: Touched, step: Step, t: int, scale: float) -> None:
         value, moments, _, last, *_ = self._state
@@ -132,9 +143,10 @@ class TorchRows:
             mean.mul_(step.beta1).add_(slope, alpha=1 - step.beta1)
             root.square_().mul_(step.beta2)
             root.addcmul_(slope, slope, value=1 - step.beta2).sqrt_()
-            moments.index_copy_(0, part, both)
+            self._moments[part.numpy()] = both.numpy()
             moved = mean.div_(root.add_(step.eps)).mul_(step.size)
-            value.index_copy_(0, part, value.index_select(0, part).mul_(keep).sub_(moved))
+            moved = value.index_select(0, part).mul_(keep).sub_(moved)
+            self._value[part.numpy()] = moved.numpy()
         if len(last):
             last.index_fill_(0, rows, t)
 
@@ -147,7 +159,19 @@ class TorchRows:
         square.index_copy_(0, rows, total)
         moved = gradient * (rate / total.sqrt_().add_(ADAGRAD_EPS))[:, None]
         of_rows = self._of_rows(rows, keep)
-        value.index_copy_(0, rows, value.index_select(0, rows).mul_(of_rows).sub_(moved))
+        self._value[rows.numpy()] = value.index_select(0, rows).mul_(of_rows).sub_(moved).numpy()
+
+    def _decay(self, rows: Tensor, ledger: Ledger) -> None:
+        """Let rows make up for all steps from the first on, in which they had no gradient."""
+        if len(rows):
+            kept = self._missed(rows, torch.zeros(len(rows), dtype=torch.int64), ledger)[:, :1]
+            value = self._state.value.index_select(0, rows).mul_(kept)
+            self._value[rows.numpy()] = value.numpy()
+
+    def _missed(self, rows: Tensor, since: Tensor, ledger: Ledger) -> Tensor:
+        """`(S, 7)`: the numbers of `Missed` side by side."""
+        missed = ledger.missed(self._own(rows).numpy(), since.numpy())
+        return torch.from_numpy(np.stack(missed, 1))
 
     def _own(self, rows: Tensor) -> Tensor:
         """`(S,)`: which of the decays is whose."""

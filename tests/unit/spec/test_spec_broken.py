@@ -51,7 +51,7 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
             "epochs, batch_size, learning_rate, weight_decay, decay_biases, user_weights, "
             "item_propensity, time_decay, l2, shuffle, memory, schedule, early_stopping, ensemble, "
             "average, clip_norm, refit, engine, update, checkpoint, workers, shard, device, "
-            "threads",
+            "threads, compile, precision",
         ],
     ),
     (

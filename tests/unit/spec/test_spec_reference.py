@@ -46,7 +46,8 @@ def test_every_component_has_a_section(page: str, registry: Registry) -> None:
     "row",
     [
         "| `epochs` | positive integer | `5` | Passes over the training rows; each row once a "
-        "pass, in a new order. |",
+        "pass, in a new order. "
+        "Left out they follow from the model: 3 with `embedding_nn`, 5 with others. |",
         "| `from` | text | required | The column of dates. |",
         "| `fold` | one of u1, u2, u3, u4, u5 | required | Which fold. |",
         "| `layers` | list of positive integers | `[200, 100]` | Hidden layers' widths. |",

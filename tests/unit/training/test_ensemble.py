@@ -20,8 +20,9 @@ from tabcf.nn.members import Ensemble, ensemble_of
 from tabcf.training.average import Average
 from tabcf.training.ensemble import choose_engine, in_one_pass
 from tabcf.training.loop import Training, train
-from tabcf.training.objectives import CatalogueObjective, Objective, PointwiseObjective
+from tabcf.training.objectives import Objective, PointwiseObjective
 from tabcf.training.optimiser import AdamW, Decay, Piece, decay_groups
+from tabcf.training.ranking import CatalogueObjective
 from tabcf.training.schedules import one_cycle
 from tabcf.training.state import weights_of
 from tabcf.training.steps import EagerSteps, Steps

@@ -22,8 +22,9 @@ from tabcf.nn import DotProduct, DotProductBias
 from tabcf.training.fused.handwritten import HandwrittenSteps
 from tabcf.training.fused.problem import Block, PairProblem, pair_problem
 from tabcf.training.loop import train
-from tabcf.training.objectives import PointwiseObjective, SampledObjective
+from tabcf.training.objectives import PointwiseObjective
 from tabcf.training.optimiser import BETA2, EPS, AdamW, Decay, Piece, decay_groups
+from tabcf.training.ranking import SampledObjective
 from tabcf.training.samplers import Catalogue, Chosen, PopularitySampler, UniformSampler
 from tabcf.training.schedules import one_cycle
 from tabcf.training.steps import EagerSteps, Rate, Steps

@@ -22,8 +22,9 @@ from tabcf.nn import DotProductBias, EmbeddingNN
 from tabcf.training.fused.handwritten import HandwrittenSteps
 from tabcf.training.fused.problem import pair_problem
 from tabcf.training.loop import EarlyStop, Training, train
-from tabcf.training.objectives import PointwiseObjective, SampledObjective
+from tabcf.training.objectives import PointwiseObjective
 from tabcf.training.optimiser import AdamW, Decay, Piece, decay_groups
+from tabcf.training.ranking import SampledObjective
 from tabcf.training.samplers import Catalogue, Chosen, UniformSampler
 from tabcf.training.schedules import one_cycle
 from tabcf.training.state import TrainingState, weights_of
