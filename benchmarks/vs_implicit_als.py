@@ -24,12 +24,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("ranking.csv"), help="where to keep")
     torch.set_num_threads(1)
     results = measure([OURS, THEIRS], ["u1-u5"], parser.parse_args().results)
+    results = results[results["split"] != "time"]
     for name in (OURS, THEIRS):
         of = results[results["model"] == name]
         by_seed = of.groupby(["seed", "split"])[["ndcg", "seconds"]].mean().groupby("seed").mean()
         ndcg, seconds = by_seed.median()
         print(f"{name:14s} {ndcg:.4f}, {seconds:.2f} CPU-s a fit")
-    mean, low, high = difference(results[results["split"] != "time"], OURS, THEIRS)
+    mean, low, high = difference(results, OURS, THEIRS)
     print(f"difference {mean:+.4f} [{low:+.4f}, {high:+.4f}]")
 
 
