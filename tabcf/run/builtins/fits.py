@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from tabcf.contracts.definitions import FitDefinition, FitProblem
 from tabcf.contracts.layout import Layout
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Generator, nn
 
 __all__ = ["FITS"]
+
+# Chosen on a tenth of u1's training rows.
+_L2 = 15.0
 
 
 class PriorOptions(Options):
@@ -65,9 +68,15 @@ class ALSOptions(Options):
 
     sweeps: PositiveInt = 15
     """How often all columns are solved."""
-    l2: float = Field(default=15.0, gt=0)
+    l2: Annotated[
+        Mapping[str, PositiveFloat],
+        BeforeValidator(
+            lambda v: v if isinstance(v, Mapping) else {"default": v},
+            json_schema_input_type=PositiveFloat | Mapping[str, PositiveFloat],
+        ),
+    ] = Field(default_factory=lambda: {"default": _L2})
     """Penalty of each number of a vector, beside the sum of squared errors of its events; the
-    target is standardised."""
+    target is standardised. One number, or a number for each column and `default` for all others."""
     l2_bias: float = Field(default=3.0, gt=0)
     """Penalty of each bias."""
     init_scale: float = Field(default=0.1, gt=0, le=10)
@@ -97,12 +106,20 @@ def _build_als(
 def _solve_als(model: Any, problem: FitProblem, options: ALSOptions, rng: Generator) -> None:
     from tabcf.training.gibbs import solve_als
 
+    layout = problem.layout
+    known = ["default", *(column.name for column in layout.categorical)]
+    known += [column.name for column in layout.continuous]
+    known += [column.name for column in layout.sets]
+    unknown = sorted(set(options.l2) - set(known))
+    if unknown:
+        found = f"no column '{unknown[0]}'; known: {', '.join(known)}"
+        raise SpecError([f"fit.als.l2: {found}"])
     solve_als(
         model,
         problem,
         rng,
         sweeps=options.sweeps,
-        l2=options.l2,
+        l2={"default": _L2, **options.l2},
         l2_bias=options.l2_bias,
         init_scale=options.init_scale,
         engine=options.engine,

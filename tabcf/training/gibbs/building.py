@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import Table
 from tabcf.errors import SpecError
@@ -70,23 +71,24 @@ class _Group:
 
 
 class _Start(NamedTuple):
-    """How columns start: how many rows each has, the first ones, and what is believed of them."""
+    """How columns start: names, how many rows, the first ones, and what is believed of them."""
 
-    n_categorical: Iterator[int]
-    n_sets: Iterator[int]
+    categorical: Iterator[tuple[str, int]]
+    numbers: Iterator[str]
+    sets: Iterator[tuple[str, int]]
     first: Callable[[int], Tensor]
-    prior: Callable[[], ColumnPrior]
+    prior: Callable[[str], ColumnPrior]
     width: int
     norm: str
 
 
 def build_columns(
     model: DotProductBias,
-    train: Table,
+    problem: FitProblem,
     normal: Normal,
     *,
     init_scale: float,
-    prior: Callable[[], ColumnPrior],
+    prior: Callable[[str], ColumnPrior],
     engine: GibbsEngine,
     sweeps: int,
 ) -> Columns:
@@ -94,16 +96,17 @@ def build_columns(
 
     Args:
         model: Says how many rows each column has.
-        train: Encoded events.
+        problem: Encoded events and the columns' names.
         normal: Random numbers.
         init_scale: Standard deviation of the first vectors.
-        prior: Gives a column's prior.
+        prior: Gives the prior of a column by its name.
         engine: Whether loops over events are compiled; by `auto` where that is won back.
         sweeps: How often all columns will be drawn.
 
     Raises:
         SpecError: Compiled loops are asked for, and numba is not installed.
     """
+    train, layout = problem.train, problem.layout
     n_columns = len(model.cardinalities) + len(model.set_cardinalities)
     is_long = len(train) * sweeps * n_columns >= _LONG
     loops = _compiled(engine, is_long=is_long)
@@ -115,8 +118,15 @@ def build_columns(
         rows[:, 0] = 0
         return rows
 
-    n_categorical, n_sets = iter(model.cardinalities), iter(model.set_cardinalities)
-    start = _Start(n_categorical, n_sets, first, prior, width, model.set_norm)
+    start = _Start(
+        zip([c.name for c in layout.categorical], model.cardinalities, strict=True),
+        iter([c.name for c in layout.continuous]),
+        zip([c.name for c in layout.sets], model.set_cardinalities, strict=True),
+        first,
+        prior,
+        width,
+        model.set_norm,
+    )
     columns = Columns()
     for group in _groups(train):
         if loops is None:
@@ -156,9 +166,9 @@ def _add(columns: Columns, group: _Group, start: _Start) -> None:
     """Add a table's columns, in torch."""
     _add_single(columns, group, start, Categorical)
     for bag in group.inputs.x_sets:
-        n = next(start.n_sets)
+        name, n = next(start.sets)
         norm = start.norm
-        column = SetColumn(bag, group.owner, n, start.first(n), start.prior(), norm=norm)
+        column = SetColumn(bag, group.owner, n, start.first(n), start.prior(name), norm=norm)
         columns.sets.append(column)
         columns.drawn.append(column)
 
@@ -171,12 +181,13 @@ def _add_single(
 ) -> None:
     """Add columns of one value, each by itself."""
     for values in group.inputs.x_cat.long().unbind(1):
-        n = next(start.n_categorical)
-        column = kind(values[group.owner], n, start.first(n), start.prior())
+        name, n = next(start.categorical)
+        column = kind(values[group.owner], n, start.first(n), start.prior(name))
         columns.categorical.append(column)
         columns.drawn.append(column)
     for values in group.inputs.x_cont.unbind(1):
-        number = Number(values[group.owner], start.first(1), start.prior())
+        own = start.prior(next(start.numbers))
+        number = Number(values[group.owner], start.first(1), own)
         columns.numbers.append(number)
         columns.drawn.append(number)
 
@@ -186,25 +197,26 @@ def _add_compiled(columns: Columns, group: _Group, start: _Start, loops: ModuleT
     inputs, n_owners = group.inputs, len(group.inputs.x_cat)
     n_events = torch.bincount(group.owner, minlength=n_owners)
 
-    def owned(matrix: Tensor, n: int) -> Holder:
-        column: Holder = loops.OwnedColumn(matrix, n_events, start.first(n), start.prior())
+    def owned(name: str, matrix: Tensor) -> Holder:
+        first = start.first(matrix.shape[1])
+        column: Holder = loops.OwnedColumn(matrix, n_events, first, start.prior(name))
         return column
 
     together: list[Holder] = []
     if _is_drawn_together(group, start):
         for values in inputs.x_cat.long().unbind(1):
-            n = next(start.n_categorical)
-            columns.categorical.append(owned(_one_each(values, torch.ones(n_owners), n), n))
+            name, n = next(start.categorical)
+            columns.categorical.append(owned(name, _one_each(values, torch.ones(n_owners), n)))
             together.append(columns.categorical[-1])
         for values in inputs.x_cont.unbind(1):
             none = torch.zeros(n_owners, dtype=torch.long)
-            columns.numbers.append(owned(_one_each(none, values, 1), 1))
+            columns.numbers.append(owned(next(start.numbers), _one_each(none, values, 1)))
             together.append(columns.numbers[-1])
     else:
         _add_single(columns, group, start, loops.CompiledCategorical)
     for bag in inputs.x_sets:
-        n = next(start.n_sets)
-        columns.sets.append(owned(bag_matrix(bag, n, norm=start.norm), n))
+        name, n = next(start.sets)
+        columns.sets.append(owned(name, bag_matrix(bag, n, norm=start.norm)))
         together.append(columns.sets[-1])
     if together:
         columns.drawn.append(loops.CompiledEntity(group.owner, together))

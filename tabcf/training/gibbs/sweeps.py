@@ -5,7 +5,7 @@ Dimension letters: see `tabcf.training.gibbs`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -111,7 +111,7 @@ def draw_posterior(
     wide = priors.widened()
     believed: list[ColumnPrior] = []
 
-    def prior() -> ColumnPrior:
+    def prior(column: str) -> ColumnPrior:
         found = ColumnPrior.flat(width, wide)
         believed.append(found)
         return found
@@ -123,7 +123,7 @@ def draw_posterior(
         likelihood = NormalNoise(problem.train.target.float(), wide)
     columns = build_columns(
         model,
-        problem.train,
+        problem,
         normal,
         init_scale=priors.init_scale,
         prior=prior,
@@ -177,37 +177,40 @@ def solve_als(
     rng: Generator,
     *,
     sweeps: int,
-    l2: float,
+    l2: Mapping[str, float],
     l2_bias: float,
     init_scale: float = 0.1,
     engine: GibbsEngine = "auto",
 ) -> None:
     """Write the weights that squared errors and a ridge penalty are lowest at, column by column.
 
-    Each column's rows are solved exactly given all others: what `draw_posterior` draws, at its
-    most probable, for priors that stay. Errors are of the target as it is encoded.
+    Each column's rows are solved exactly given all others, those of a set's values together or, in
+    compiled loops, one after another: what `draw_posterior` draws, at its most probable, for priors
+    that stay. Errors are of the target as it is encoded.
 
     Args:
         model: A linear factorisation machine with biases; its weights are overwritten.
         problem: Encoded training events.
         rng: Of the first vectors.
         sweeps: How often all columns are solved.
-        l2: Penalty of each number of a vector.
+        l2: Penalty of each number of a vector, by column, and `default` for all others.
         l2_bias: Penalty of each bias.
         init_scale: Standard deviation of the first vectors.
         engine: Whether loops over events are compiled; by `auto` where that is won back.
     """
-    penalty = torch.full((model.n_factors + 1,), float(l2))
-    penalty[0] = l2_bias
+    by_column = dict(l2)
+    default = by_column.pop("default", 0.0)
 
-    def prior() -> ColumnPrior:
+    def prior(column: str) -> ColumnPrior:
+        penalty = torch.full((model.n_factors + 1,), by_column.get(column, default))
+        penalty[0] = l2_bias
         return FixedPrior(torch.zeros_like(penalty), penalty, Priors())
 
     assert problem.train.target is not None
     likelihood = NormalNoise(problem.train.target.float(), Priors())
     columns = build_columns(
         model,
-        problem.train,
+        problem,
         Normal(rng),
         init_scale=init_scale,
         prior=prior,

@@ -212,6 +212,18 @@ def test_alternating_least_squares_find_what_was_planted() -> None:
     assert errors[0] < errors[1]
 
 
+def test_a_column_may_have_a_penalty_of_its_own() -> None:
+    """One that leaves nothing of a column's vectors leaves nothing of their products either."""
+    sizes = []
+    for l2 in (2.0, {"item": 1e6}, {"default": 2.0, "item": 2.0}):
+        spec = SPEC | {"target": "score", "fit": {"als": {"l2": l2, "sweeps": 5}}}
+        model: Any = tabcf.fit(spec, _planted(0)).trained.model
+        users, items = (model.column_vectors(column).detach() for column in (0, 1))
+        sizes.append((float(users.norm()), float(items.norm())))
+    assert sizes[0] == pytest.approx(sizes[2])
+    assert sizes[1][1] < 1e-3 < sizes[0][1]
+
+
 def test_a_sweep_lowers_the_penalised_error() -> None:
     """Each half step is exact, so the objective never rises; standardised targets."""
     found = []
@@ -270,6 +282,10 @@ def test_lists_of_many_users_are_those_of_each(planted: tabcf.Run) -> None:
         (
             {"fit": "als", "model": {"dot_product_bias": {"y_range": [0, 6]}}},
             "model.y_range: als needs scores without a range",
+        ),
+        (
+            {"fit": {"als": {"l2": {"genre": 3}}}},
+            "fit.als.l2: no column 'genre'; known: default, user, item",
         ),
         (
             {"fit": {"gibbs": {"sweeps": 10, "burn_in": 10}}},

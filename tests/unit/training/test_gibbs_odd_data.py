@@ -13,7 +13,7 @@ from torch import Generator
 import tabcf
 from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs
-from tabcf.contracts.layout import Layout
+from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError, TrainingError
@@ -115,8 +115,9 @@ def test_numbers_far_from_zero_are_refused_rather_than_nan() -> None:
         list(draw_posterior(model, problem, Generator(), sweeps=3, burn_in=0, keep=1))
 
 
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
 @pytest.mark.parametrize("n_levels", [0, 5])
-def test_a_column_of_a_million_rows(n_levels: int) -> None:
+def test_a_column_of_a_million_rows(n_levels: int, engine: Any) -> None:
     """A category, and a set, of a million values; most have no event."""
     n_rows, n = 1_000_001, 3000
     rng = Generator().manual_seed(0)
@@ -128,7 +129,14 @@ def test_a_column_of_a_million_rows(n_levels: int) -> None:
     problem = _problem(x_cat, bag=bag)
     model = DotProductBias([4, n_rows], factors=2, set_cardinalities=[n_rows])
     draws = draw_posterior(
-        model, problem, Generator().manual_seed(1), sweeps=2, burn_in=0, keep=1, n_levels=n_levels
+        model,
+        problem,
+        Generator().manual_seed(1),
+        sweeps=2,
+        burn_in=0,
+        keep=1,
+        n_levels=n_levels,
+        engine=engine,
     )
     assert len(list(draws)) == 1
     assert all(torch.isfinite(weights).all() for weights in model.parameters())
@@ -137,7 +145,7 @@ def test_a_column_of_a_million_rows(n_levels: int) -> None:
 
 def test_more_draws_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fits, "_memory", lambda: 20_000)
-    with pytest.raises(SpecError, match=r"keep: 128 draws of .* MB do not fit .* at most \d"):
+    with pytest.raises(SpecError, match=r"keep: 256 draws of .* MB do not fit .* at most \d"):
         tabcf.fit(SPEC | {"fit": "gibbs"}, tiny_ratings())
 
 
@@ -151,7 +159,9 @@ def test_least_squares_of_one_user_and_of_equal_ratings() -> None:
 def test_least_squares_leave_rows_without_events_at_zero() -> None:
     problem = _problem(torch.tensor([[1, 1], [1, 2]]))
     model = DotProductBias([5, 5], factors=2)
-    solve_als(model, problem, Generator().manual_seed(0), sweeps=2, l2=1.0, l2_bias=1.0)
+    solve_als(
+        model, problem, Generator().manual_seed(0), sweeps=2, l2={"default": 1.0}, l2_bias=1.0
+    )
     assert not model.biases[2:5].any()
 
 
@@ -166,7 +176,13 @@ def _problem(
     empty: dict[str, EntityTable] = {}
     table = Table({}, events, empty, target=(levels.float() - 2) / 1.5)
     info = TargetInfo("rating", ("y",), (1.0, 2.0, 3.0, 4.0, 5.0), center=(3.0,), scale=(1.5,))
-    return FitProblem(table, Layout(categorical=(), continuous=(), sets=()), info)
+    names = ["user_id", "item_id"][: x_cat.shape[1]]
+    layout = Layout(
+        tuple(CategoricalColumn(name, "event", 0) for name in names),
+        () if x_cont is None else (ContinuousColumn("number", "event"),),
+        () if bag is None else (SetColumn("bag", "event", 0),),
+    )
+    return FitProblem(table, layout, info)
 
 
 def test_the_default_priors_are_those_of_the_options() -> None:

@@ -15,12 +15,12 @@ from torch import Generator
 
 from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs
-from tabcf.contracts.layout import Layout
+from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.errors import SpecError
 from tabcf.nn.dot_product import DotProductBias
-from tabcf.training.gibbs import draw_posterior, sets
+from tabcf.training.gibbs import building, draw_posterior, sets
 from tabcf.training.gibbs.building import build_columns
 from tabcf.training.gibbs.columns import Categorical, Column, Number
 from tabcf.training.gibbs.compiled_columns import CompiledCategorical, CompiledEntity, OwnedColumn
@@ -267,7 +267,11 @@ def _problem(n: int) -> Any:
     events = Inputs(torch.randint(1, 4, (n, 1), generator=rng).int(), torch.zeros(n, 0))
     entities = {"user": entity(3, n_numbers=1), "item": entity(n_numbers=0)}
     table = Table(rows, events, entities, target=torch.randn(n, generator=rng))
-    layout = Layout(categorical=(), continuous=(), sets=())
+    names = ("user_id", "user.kind", "item_id", "place")
+    layout = Layout(
+        tuple(CategoricalColumn(name, "event", 0) for name in names),
+        (ContinuousColumn("user.age", "user"),),
+    )
     return FitProblem(table, layout, TargetInfo("regression", ("y",)))
 
 
@@ -278,10 +282,10 @@ def _model() -> DotProductBias:
 def _built(engine: Any, sweeps: int) -> Any:
     return build_columns(
         _model(),
-        _problem(50).train,
+        _problem(50),
         Normal(Generator().manual_seed(0)),
         init_scale=0.1,
-        prior=lambda: ColumnPrior.flat(3, PRIORS),
+        prior=lambda name: ColumnPrior.flat(3, PRIORS),
         engine=engine,
         sweeps=sweeps,
     )
@@ -294,6 +298,12 @@ def test_long_fits_are_compiled_and_short_ones_are_not() -> None:
         kinds = [type(column) for column in built.drawn]
         assert kinds == [CompiledEntity, CompiledCategorical, CompiledCategorical]
         assert [len(column.rows) for column in built.categorical] == [5, 3, 5, 4]
+
+
+def test_many_owners_are_drawn_by_their_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "_MOST_SUMS", 4)
+    kinds = [type(column) for column in _built("compiled", 1).drawn]
+    assert kinds == [*[CompiledCategorical] * 2, Number, *[CompiledCategorical] * 2]
 
 
 def test_without_numba_there_is_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
