@@ -15,8 +15,6 @@ from tabcf.run.ranked import check_workers
 from tabcf.run.registry import compose_registry
 from tabcf.run.run import Run
 from tabcf.spec.read import read_spec
-from tabcf.training.scale_out.group import joined
-from tabcf.training.scale_out.ranks import TogetherRanks
 
 __all__ = ["fit_as_one_of_several", "is_one_of_several"]
 
@@ -48,6 +46,9 @@ def fit_as_one_of_several(
     Raises:
         TabcfError: As `tabcf.fit` does.
     """
+    from tabcf.training.scale_out.group import joined
+    from tabcf.training.scale_out.ranks import TogetherRanks
+
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     overrides = [*overrides, f"train.workers={size}"]
     document = read_spec(spec, compose_registry(plugins), overrides=overrides)

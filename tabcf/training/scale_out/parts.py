@@ -43,7 +43,7 @@ def part_of(batch: Any, rank: int, size: int) -> Part:
         TrainingError: A plugin's batch, of which nobody knows what its rows are.
     """
     n, weight = _rows(batch)
-    positions = torch.arange(rank, n, size)
+    positions = torch.arange(min(rank, n), n, size)
     is_blank = not len(positions)
     if is_blank:
         positions = torch.zeros(1, dtype=torch.int64)
