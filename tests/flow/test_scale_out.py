@@ -106,6 +106,7 @@ def as_one(folder: Path, **changes: Any) -> dict[str, Any]:
         "plugins": [],
         "out": str(folder / "run"),
         "is_resumed": True,
+        "cache": False,
         "rank": 0,
         "size": 1,
         "meeting": (folder / "meeting").as_uri(),

@@ -21,8 +21,9 @@ from tabcf.nn import DotProductBias, EmbeddingNN, RowTable, lookup
 from tabcf.nn.tabular import BatchNorm
 from tabcf.training.kept import packed, unpacked
 from tabcf.training.loop import train
-from tabcf.training.objectives import PointwiseObjective, SampledBatch, UserBatch
+from tabcf.training.objectives import PointwiseObjective
 from tabcf.training.optimiser import Decay, Piece, decay_groups
+from tabcf.training.ranking import SampledBatch, UserBatch
 from tabcf.training.scale_out.exchange import own_rows
 from tabcf.training.scale_out.group import Group, joined
 from tabcf.training.scale_out.norms import Filling, by_whole_batch
