@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import tabcf
+from tabcf.data.parts import TEST
 from tabcf.errors import MissingExtraError, RunError, SpecError, TrainingError
-from tabcf.run.prepare import TEST, load_events
+from tabcf.run.prepare import load_events
 from tabcf.run.registry import compose_registry
 from tabcf.spec.read import read_spec
 from tabcf.testing import tiny_ratings

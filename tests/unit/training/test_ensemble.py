@@ -186,7 +186,7 @@ def run(
 def test_from_any_state_an_ensemble_ends_with_the_same_weights(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tabcf.data.batches._BLOCK", 128)
+    monkeypatch.setattr("tabcf.data.order._BLOCK", 128)
     memory = Memory()
     expected, whole = run(kind, memory)
     n_steps = {"in turn": 3 * 10, "in turn, compiled": 3 * 5, "in one pass": 10}[kind]
