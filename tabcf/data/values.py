@@ -39,7 +39,7 @@ def category_values(
     """
     name = str(series.name)
     found = _category_kind(series, name, source)
-    is_missing = series.isna().to_numpy()
+    is_missing = _missing(series)
     if kind is None or found == kind or is_missing.all():
         kind = kind or found
         if kind == "str" and len(series) >= _MANY and _is_arrow_text(series):
@@ -54,6 +54,13 @@ def category_values(
         f"{source.name}: column '{name}': expected {expected} as in training, got {got} such as "
         f"{first!r}; convert with {hint}"
     )
+
+
+def _missing(series: pd.Series[Any]) -> np.ndarray:
+    """`(N,)` booleans; numpy's whole numbers, which requests have, are not asked one by one."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iu":
+        return np.zeros(len(series), dtype=bool)
+    return series.isna().to_numpy()
 
 
 def id_values(source: Source, column: str, *, kind: CategoryKind | None = None) -> CategoryValues:
