@@ -163,6 +163,11 @@ def _solved(model: str) -> Callable[..., dict[str, Any]]:
     return lambda **settings: {"model": {model: settings}} if settings else {"model": model}
 
 
+def _ials(*, l2: float, nu: float, **settings: Any) -> dict[str, Any]:
+    """`l2` is that of rows with 500 events and weighed pairs, however penalties grow with them."""
+    return {"model": {"ials": {"l2": l2 * 500 ** (1 - nu), "nu": nu, **settings}}}
+
+
 CONTENDERS: dict[str, Contender] = {
     "softmax": Contender(
         of_tabcf(_softmax),
@@ -225,14 +230,15 @@ CONTENDERS: dict[str, Contender] = {
         is_trained=True,
     ),
     "ials": Contender(
-        of_tabcf(_solved("ials")),
+        of_tabcf(_ials),
         {
             "factors": [16, 32, 64, 128],
             "l2": Log(3e-3, 0.1),
+            "nu": [0.0, 1.0],
             "unobserved_weight": Log(0.05, 1.0),
             "sweeps": [8, 16],
         },
-        start={"factors": 32, "l2": 0.02, "unobserved_weight": 0.2, "sweeps": 16},
+        start={"factors": 32, "l2": 0.02, "nu": 1.0, "unobserved_weight": 0.2, "sweeps": 16},
     ),
     "edlae": Contender(
         of_tabcf(_solved("edlae")),
