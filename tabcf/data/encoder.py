@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from tabcf.contracts.inputs import Bag, Inputs
-from tabcf.contracts.layout import CategoricalColumn, ContinuousColumn, Layout, SetColumn, Side
+from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.tables import EVENT
 from tabcf.data.batches import join, select
+from tabcf.data.encoded import ROLES, inputs_of, layout_of, left_out_of
 from tabcf.data.encodings import (
-    CategoryEncoding,
     Encoding,
-    NumberEncoding,
-    SetEncoding,
     encoding_from_json,
 )
 from tabcf.data.entities import Entity, EntityPlan, build_entity
@@ -38,8 +34,6 @@ from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
 __all__ = ["Encoder", "FittedColumn"]
-
-_ROLES = ("user", "item")
 
 
 class Encoder:
@@ -62,9 +56,9 @@ class Encoder:
         self._known = {fitted.plan.key: fitted.known for fitted in columns if fitted.known}
         self._plans = {fitted.plan.key: fitted.plan for fitted in columns}
         self._states = {fitted.plan.key: fitted.state for fitted in columns}
-        roles_first = sorted(entities, key=lambda name: name not in _ROLES)
+        roles_first = sorted(entities, key=lambda name: name not in ROLES)
         if "user" in entities and "item" in entities:
-            roles_first = [*_ROLES, *roles_first[2:]]
+            roles_first = [*ROLES, *roles_first[2:]]
         self.entities: dict[str, Entity] = {name: entities[name] for name in roles_first}
         self._ids = {name: entity.plan.id for name, entity in self.entities.items()}
         self._entity_columns = self._entity_maker(is_training=False)
@@ -72,7 +66,7 @@ class Encoder:
             name: self._entity_table(name, self._entity_columns, entity.with_blank_row())
             for name, entity in self.entities.items()
         }
-        self.layout = self._layout()
+        self.layout = layout_of(self._columns, self.entities, self._n_fitted)
 
     @classmethod
     def fit(
@@ -132,9 +126,9 @@ class Encoder:
         maker = self._maker(frames, entity_columns=entity_columns)
         return Table(
             rows={name: torch.from_numpy(row) for name, row in rows.items()},
-            events=self._inputs(EVENT, maker, events, leading=None),
+            events=inputs_of(self._columns, EVENT, maker, events, leading=None),
             entities=tables,
-            left_out=self._left_out(maker) if is_training else {},
+            left_out=left_out_of(self._columns, self.layout, maker) if is_training else {},
         )
 
     def encode_ids(self, events: Source, *, without: Collection[str] = ()) -> dict[str, np.ndarray]:
@@ -216,7 +210,7 @@ class Encoder:
         # A plugin's column that only serves others goes by its bare name where that is free.
         own = {plan.name: plan for plan in sorted(made, key=lambda plan: plan.is_input)}
         own = {name: plan for name, plan in own.items() if name not in self.event_sources}
-        further = [name for name in self.entities if name not in _ROLES]
+        further = [name for name in self.entities if name not in ROLES]
         columns = [*self.event_sources, *(self._ids[name] for name in further)]
         for name in context:
             if name not in columns and name not in own and not is_shared:
@@ -246,7 +240,7 @@ class Encoder:
             entity_columns=self._maker(frames) if requests else self._entity_columns,
             given=given,
         )
-        inputs = self._inputs(EVENT, maker, source, leading=None)
+        inputs = inputs_of(self._columns, EVENT, maker, source, leading=None)
         others = [
             select(self.tables[name].inputs, torch.from_numpy(rows[name])) for name in further
         ]
@@ -388,76 +382,9 @@ class Encoder:
         return complete.set_axis(range(len(complete))), index
 
     def _entity_table(self, name: str, maker: Maker, source: Source) -> EntityTable:
-        return EntityTable(self._inputs(name, maker, source, leading=maker.frames.index[name]))
-
-    def _left_out(self, maker: Maker) -> dict[int, Tensor]:
-        """Of each training row, the value that its own event puts into a set, by set column."""
-        left_out = {}
-        by_key = {fitted.plan.key: fitted for fitted in self._columns}
-        for position, column in enumerate(self.layout.sets):
-            plan, state = by_key[column.name].plan, by_key[column.name].state
-            encoding = by_key[column.name].encoding
-            if plan.definition.own is not None and isinstance(encoding, SetEncoding):
-                tables = maker.tables(plan, here=EVENT)
-                values = plan.definition.own(tables, plan.options, state)
-                index = encoding.vocabulary.index_of(values.to_numpy(dtype=object))
-                left_out[position] = torch.from_numpy(index)
-        return left_out
-
-    def _inputs(
-        self, table: str, maker: Maker, source: Source, *, leading: np.ndarray | None
-    ) -> Inputs:
-        """Encode one table's columns; `leading` is the entity's own index column."""
-        n = len(source.frame)
-        categories: list[np.ndarray] = [] if leading is None else [leading.astype(np.int32)]
-        features: list[np.ndarray] = []
-        bags: list[Bag] = []
-        for fitted in self._columns:
-            plan, encoding = fitted.plan, fitted.encoding
-            if plan.table != table or encoding is None:
-                continue
-            series = maker.make(plan)
-            if isinstance(encoding, CategoryEncoding):
-                categories.append(encoding.encode(series, source))
-            elif isinstance(encoding, NumberEncoding):
-                features.append(encoding.encode(series, source))
-            else:
-                bags.append(encoding.encode(series))
-        x_cat = np.stack(categories, axis=1) if categories else np.zeros((n, 0), np.int32)
-        x_cont = np.concatenate(features, axis=1) if features else np.zeros((n, 0), np.float32)
-        return Inputs(torch.from_numpy(x_cat), torch.from_numpy(x_cont), tuple(bags))
-
-    def _layout(self) -> Layout:
-        categorical: list[CategoricalColumn] = []
-        continuous: list[ContinuousColumn] = []
-        bags: list[SetColumn] = []
-        for table in self._table_order():
-            side: Side = table if table in _ROLES else EVENT  # type: ignore[assignment]
-            if table != EVENT:
-                entity = self.entities[table]
-                n = int(entity.index.max(initial=0)) + 1
-                first = self._n_fitted.get(table)
-                categorical.append(CategoricalColumn(table, side, n, entity=table, n_fitted=first))
-            for fitted in self._columns:
-                name, encoding = fitted.plan.key, fitted.encoding
-                if fitted.plan.table != table or encoding is None:
-                    continue
-                first = self._n_fitted.get(name)
-                if isinstance(encoding, CategoryEncoding):
-                    n = len(encoding.vocabulary)
-                    categorical.append(CategoricalColumn(name, side, n, n_fitted=first))
-                elif isinstance(encoding, NumberEncoding):
-                    continuous.append(ContinuousColumn(name, side))
-                    if encoding.has_indicator:
-                        continuous.append(ContinuousColumn(f"{name} is missing", side))
-                else:
-                    bags.append(SetColumn(name, side, len(encoding.vocabulary), first))
-        return Layout(tuple(categorical), tuple(continuous), tuple(bags))
-
-    def _table_order(self) -> list[str]:
-        roles = [name for name in _ROLES if name in self.entities]
-        further = [name for name in self.entities if name not in _ROLES]
-        return [*roles, EVENT, *further]
+        return EntityTable(
+            inputs_of(self._columns, name, maker, source, leading=maker.frames.index[name])
+        )
 
 
 def _steps(n: int, on_share: Callable[[float], None] | None) -> Callable[[], None]:
