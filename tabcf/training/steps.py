@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from tabcf.errors import TrainingError
 from tabcf.training.objectives import Objective
 
-__all__ = ["EagerSteps", "Optimiser", "Rate", "Steps"]
+__all__ = ["EagerSteps", "Optimiser", "Rate", "Steps", "single"]
 
 
 class Rate(NamedTuple):
@@ -73,6 +73,19 @@ class Optimiser(Protocol):
         """Go on from such a state; the parameters are loaded first."""
 
 
+def single(loss: Tensor) -> Tensor:
+    """A batch's loss itself.
+
+    Raises:
+        TrainingError: It is no single number.
+    """
+    if loss.numel() != 1:
+        raise TrainingError(
+            f"expected the loss of a batch as a single number, got the shape {tuple(loss.shape)}"
+        )
+    return loss
+
+
 @dataclass(frozen=True, slots=True)
 class EagerSteps:
     """Forward, backward and update by torch, for any model and any loss.
@@ -101,12 +114,7 @@ class EagerSteps:
             deque(islice(batches, skip), maxlen=0)
             yield ()
         for rate, batch in zip(rates[skip:], batches, strict=True):
-            loss = self.objective.loss(batch)
-            if loss.numel() != 1:
-                raise TrainingError(
-                    f"expected the loss of a batch as a single number, got the shape "
-                    f"{tuple(loss.shape)}"
-                )
+            loss = single(self.objective.loss(batch))
             value = loss.item()
             if math.isfinite(value):
                 loss.backward()

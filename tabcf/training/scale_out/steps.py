@@ -13,14 +13,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tabcf.errors import TrainingError
 from tabcf.nn.rows import RowTable
 from tabcf.training.objectives import Objective
 from tabcf.training.optimiser import Piece
 from tabcf.training.scale_out.group import Group, gone_noticed
 from tabcf.training.scale_out.norms import Filling
 from tabcf.training.scale_out.parts import part_of
-from tabcf.training.steps import Optimiser, Rate
+from tabcf.training.steps import Optimiser, Rate, single
 from tabcf.training.store.optimiser import StoreOptimiser
 from tabcf.training.store.rows import RowUpdate
 
@@ -122,12 +121,7 @@ class RankSteps:
             part = part_of(batch, self.group.rank, self.group.size)
             self.filling.is_blank = part.is_blank
             with gone_noticed():
-                loss = self.lowered(part.batch)
-                if loss.numel() != 1:
-                    raise TrainingError(
-                        f"expected the loss of a batch as a single number, got the shape "
-                        f"{tuple(loss.shape)}"
-                    )
+                loss = single(self.lowered(part.batch))
                 value = float(self.group.sum(loss.detach().double() * part.share))
                 if math.isfinite(value):
                     # DDP takes the mean over processes, which is to be the sum of their shares.
