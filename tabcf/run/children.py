@@ -14,19 +14,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from threading import Lock
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
 from tabcf.errors import TrainingError
 
-__all__ = ["Children", "n_cores", "serve", "threads_of_each"]
+__all__ = ["Children", "as_done", "n_cores", "serve", "threads_of_each"]
 
+_T = TypeVar("_T")
 Message = Mapping[str, Any]
 _END: Message = {"end": True}
 _LONGEST_TAIL = 400
 # Seconds that a process has to clean up in before it is killed.
 _PATIENCE = 10.0
+# Seconds after which Ctrl-C is noticed at the latest.
+_AWAKE = 0.2
 
 
 def n_cores() -> int:
@@ -39,6 +43,18 @@ def n_cores() -> int:
 def threads_of_each(asked: int | Literal["auto"]) -> int:
     """The threads of each of some processes side by side, where `auto` is one."""
     return 1 if asked == "auto" else asked
+
+
+def as_done(futures: Iterable[Future[_T]]) -> Iterator[Future[_T]]:
+    """The futures as they are done, waited for by the main thread.
+
+    It wakes by the way: where the system hands Ctrl-C to another thread, the main one hears of it
+    only when it runs, and Windows interrupts no wait that has no end.
+    """
+    left = set(futures)
+    while left:
+        done, left = wait(left, timeout=_AWAKE, return_when=FIRST_COMPLETED)
+        yield from done
 
 
 class _Child:

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -18,7 +18,7 @@ from tabcf.data.sources import Source
 from tabcf.errors import RunError, TabcfError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.run.checkpoints import partial_of
-from tabcf.run.children import Children, Message, n_cores, threads_of_each
+from tabcf.run.children import Children, Message, as_done, n_cores, threads_of_each
 from tabcf.run.cross_validation import CrossValidation, FoldsFile, Scratch, is_cross_validation
 from tabcf.run.folder import load, next_free
 from tabcf.run.manifest import FOLDS
@@ -264,16 +264,13 @@ def _side_by_side(
     futures: dict[Future[None], str] = {}
     try:
         futures = {pool.submit(fit, fold): fold for fold in work.waiting}
-        left = set(futures)
-        while left:
-            done, left = wait(left, return_when=FIRST_COMPLETED)
-            for future in done:
-                error = future.exception()
-                if error is not None and not isinstance(error, TabcfError):
-                    raise error
-                fold = futures[future]
-                run = None if error else load(folder / f"fold-{fold}", plugins=plugins)
-                work.end(fold, "done" if error is None else str(error), run)
+        for future in as_done(futures):
+            error = future.exception()
+            if error is not None and not isinstance(error, TabcfError):
+                raise error
+            fold = futures[future]
+            run = None if error else load(folder / f"fold-{fold}", plugins=plugins)
+            work.end(fold, "done" if error is None else str(error), run)
     finally:
         children.end()
         pool.shutdown(wait=True, cancel_futures=True)

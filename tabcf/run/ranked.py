@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tabcf.data.sources import source_of_frame
 from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.run.checkpoints import kept_by, partial_of, reserve
-from tabcf.run.children import Children, Message, threads_of_each
+from tabcf.run.children import Children, Message, as_done, threads_of_each
 from tabcf.run.folds import as_sent, folds_of, told
 from tabcf.run.progress import Progress
 from tabcf.spec.read import SpecDocument
@@ -180,11 +180,10 @@ def _have_done(task: Message, size: int, threads: int, progress: Progress) -> _H
 
     pool = ThreadPoolExecutor(size)
     try:
-        left = {pool.submit(run, rank) for rank in range(size)}
-        while left and not (heard.ended or heard.failed):
-            done, left = wait(left, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+        for future in as_done([pool.submit(run, rank) for rank in range(size)]):
+            future.result()
+            if heard.ended or heard.failed:
+                break
     finally:
         children.end()
         pool.shutdown(wait=True, cancel_futures=True)
