@@ -15,9 +15,9 @@ from tabcf.errors import DataError
 from tabcf.evaluation.evaluate import Metric
 from tabcf.evaluation.told import metrics_of_newcomers, told_metrics
 from tabcf.recommend.fold_in.draws import FoldInDraws
+from tabcf.recommend.fold_in.finding import check_learnable
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
-from tabcf.recommend.fold_in.newcomers import check_learnable
 from tabcf.recommend.trained import Trained
 
 __all__ = ["N_GIVEN", "WITHOUT", "learning_curve"]

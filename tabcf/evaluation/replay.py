@@ -20,9 +20,9 @@ from tabcf.errors import DataError
 from tabcf.evaluation.compare import compare_users
 from tabcf.metrics.lists import ndcg_at_k
 from tabcf.recommend.fold_in.draws import FoldInDraws
+from tabcf.recommend.fold_in.finding import fold_in
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
-from tabcf.recommend.fold_in.newcomers import fold_in
 from tabcf.recommend.onboarding.past import answers_of
 from tabcf.recommend.trained import Trained
 

@@ -10,9 +10,9 @@ import pandas as pd
 from tabcf.data.sources import Source
 from tabcf.evaluation.evaluate import Metric, evaluate, rank_for
 from tabcf.recommend.fold_in.draws import FoldInDraws
+from tabcf.recommend.fold_in.finding import fold_in
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import Given, read_given
-from tabcf.recommend.fold_in.newcomers import fold_in
 from tabcf.recommend.trained import Trained
 
 __all__ = ["before_and_after", "metrics_of_newcomers", "told_metrics"]

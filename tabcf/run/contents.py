@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -134,6 +134,11 @@ class RunContents:
     def become(self, other: Run) -> None:
         """Be another version of the same run from now on."""
         self.__dict__.update(other.__dict__)
+
+    @property
+    def _run(self) -> Run:
+        """The run that all parts make up."""
+        return cast("Run", self)
 
     def _ranker(self, retrieve: bool) -> Trained:
         """The model with its first stage as that is by now, or without it."""

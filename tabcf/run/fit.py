@@ -27,9 +27,10 @@ from tabcf.run.progress import Progress, Silent, rows_told
 from tabcf.run.ranked import check_workers, fit_by_processes, is_together
 from tabcf.run.registry import compose_registry
 from tabcf.run.run import Run
+from tabcf.run.stage import Fitted, Stage
 from tabcf.run.tested import baselines_on
 from tabcf.run.tracking import tracked
-from tabcf.run.train import Fitted, Stage, fit_stage, refit_stage
+from tabcf.run.train import fit_stage, refit_stage
 from tabcf.spec.read import read_spec
 from tabcf.spec.records import Spec
 from tabcf.training.loop import EpochReport

@@ -9,8 +9,8 @@ import numpy as np
 from tabcf.run.prepare import Encoded
 from tabcf.run.results import FitReport
 from tabcf.run.run import Run
+from tabcf.run.stage import Fitted, Stage
 from tabcf.run.tested import tested_on
-from tabcf.run.train import Fitted, Stage
 
 __all__ = ["mean_targets", "run_of"]
 

@@ -23,9 +23,9 @@ from tabcf.data.batches import take
 from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.sources import Source
 from tabcf.errors import DataError, RunError
+from tabcf.recommend.fold_in.finding import fold_in
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import OTHER, read_given
-from tabcf.recommend.fold_in.newcomers import fold_in
 from tabcf.recommend.grown import enlarged_model
 from tabcf.recommend.trained import FirstStage, Past, Trained, TrainingEvents, column_of
 from tabcf.run.enlarged import Enlarged, counted_events, enlarged, given_events, taken
@@ -33,7 +33,8 @@ from tabcf.run.grown_run import measured_run
 from tabcf.run.prepare import Encoded, Events, past_of, training_rows
 from tabcf.run.progress import Progress, Silent
 from tabcf.run.run import Run
-from tabcf.run.train import Stage, continue_encoded
+from tabcf.run.stage import Stage
+from tabcf.run.train import continue_encoded
 from tabcf.run.unknown import unknown_policy
 from tabcf.training.loop import Training
 

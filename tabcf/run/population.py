@@ -22,7 +22,8 @@ from tabcf.errors import DataError, RunError
 from tabcf.recommend.scores import score_blocks
 from tabcf.recommend.trained import Trained
 from tabcf.run.prepare import Events
-from tabcf.run.train import Stage, continue_stage
+from tabcf.run.stage import Stage
+from tabcf.run.train import continue_stage
 from tabcf.spec.records import Component, Spec
 
 if TYPE_CHECKING:

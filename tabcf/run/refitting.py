@@ -23,7 +23,8 @@ from tabcf.recommend.reranking.facts import ItemFacts
 from tabcf.recommend.topk import Lists
 from tabcf.recommend.trained import Trained
 from tabcf.run.population import Simulated, all_scores
-from tabcf.run.train import Stage, continue_stage
+from tabcf.run.stage import Stage
+from tabcf.run.train import continue_stage
 from tabcf.spec.records import Spec
 
 __all__ = ["Refitting", "ServedPolicy"]

@@ -23,7 +23,7 @@ from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.trained import Trained
 from tabcf.run.compare import identity_of_rows
 from tabcf.run.prepare import encode_rows
-from tabcf.run.train import Fitted, Stage
+from tabcf.run.stage import Fitted, Stage
 
 if TYPE_CHECKING:
     from tabcf.run.run import Run

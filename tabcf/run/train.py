@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -13,9 +12,8 @@ from torch import Generator, nn
 
 from tabcf.contracts.definitions import FitProblem, ModelDefinition
 from tabcf.data.parts import TRAIN, VALID
-from tabcf.errors import SpecError, TabcfError, TrainingError
+from tabcf.errors import TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric, evaluate
-from tabcf.plugin.registry import Registry, Resolved
 from tabcf.recommend.trained import FirstStage, Trained
 from tabcf.run.budget import check_model
 from tabcf.run.build import (
@@ -29,80 +27,18 @@ from tabcf.run.build import (
 )
 from tabcf.run.cached import encode_split, encoded_rows
 from tabcf.run.checkpoints import PhaseKeeper, Spent
-from tabcf.run.prepare import Encoded, Events
+from tabcf.run.prepare import Encoded
 from tabcf.run.progress import Progress, Silent, rows_told
-from tabcf.run.resolve import resolve_loss, resolve_metrics
+from tabcf.run.stage import Fitted, Stage
 from tabcf.run.unknown import unknown_policy
 from tabcf.spec.records import Spec
 from tabcf.training.acceleration import Acceleration, FirstStepTimed
 from tabcf.training.average import Average
 from tabcf.training.loop import EarlyStop, EpochReport, Training, train
-from tabcf.training.scale_out.seam import ALONE, How, Ranks
+from tabcf.training.scale_out.seam import How
 from tabcf.training.threads import threads_for
 
-__all__ = ["Fitted", "Stage", "continue_encoded", "continue_stage", "fit_stage", "refit_stage"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What one model is fitted by.
-
-    Attributes:
-        spec: The model's own spec.
-        registry: The components that it names.
-        events: Read and split; nothing is fitted yet.
-        loss: The spec's, or the default.
-        metrics: The same.
-        ranks: The processes that fit it.
-    """
-
-    spec: Spec
-    registry: Registry
-    events: Events
-    loss: Resolved
-    metrics: tuple[Metric, ...]
-    ranks: Ranks = ALONE
-
-    @classmethod
-    def of(cls, spec: Spec, registry: Registry, events: Events, ranks: Ranks = ALONE) -> Stage:
-        """Find loss and metrics.
-
-        Raises:
-            SpecError: They do not suit the target, or there is nothing to stop early by.
-        """
-        loss = resolve_loss(spec, registry, events.target)
-        metrics = resolve_metrics(spec, registry, events.target)
-        if spec.train.early_stopping is not None and not events.count(VALID):
-            raise SpecError(
-                [
-                    "train.early_stopping: needs a validation part, and the split leaves none; "
-                    "give the split a `valid` share"
-                ]
-            )
-        return cls(spec, registry, events, loss, metrics, ranks)
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What came of a fit.
-
-    Attributes:
-        trained: The model.
-        encoded: The rows that it was fitted on.
-        training: The course of the fit on training rows alone.
-        valid: Metrics of that fit on the validation rows.
-        is_refitted: Whether the model is of a second fit, on training and validation rows.
-        seconds: Wall time of encoding and training.
-        cpu_seconds: CPU time of the same, over all threads.
-    """
-
-    trained: Trained
-    encoded: Encoded
-    training: Training
-    valid: Mapping[str, float]
-    is_refitted: bool
-    seconds: float
-    cpu_seconds: float
+__all__ = ["continue_encoded", "continue_stage", "fit_stage", "refit_stage"]
 
 
 def fit_stage(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tabcf.data.sources import as_source
 from tabcf.errors import RunError
@@ -145,10 +145,6 @@ class Versioned(RunContents):
         if self.folder is None:
             raise RunError(f"{what}: the run is not saved; `run.save(folder)` makes version 1")
         return self.folder
-
-    @property
-    def _run(self) -> Run:
-        return cast("Run", self)
 
 
 def _sources(tables: Mapping[str, Any] | None) -> dict[str, Any]:

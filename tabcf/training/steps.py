@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Generator, Tensor, nn
 
 from tabcf.errors import TrainingError
 from tabcf.training.objectives import Objective
 
-__all__ = ["EagerSteps", "Optimiser", "Rate", "Steps", "single"]
+__all__ = ["EagerSteps", "Optimiser", "Rate", "Steps", "one_by_one", "single"]
 
 
 class Rate(NamedTuple):
@@ -73,6 +73,30 @@ class Optimiser(Protocol):
         """Go on from such a state; the parameters are loaded first."""
 
 
+def one_by_one(
+    objective: Objective,
+    rates: Sequence[Rate],
+    rng: Generator,
+    skip: int,
+    take: Callable[[Any, Rate], float],
+) -> Iterator[Sequence[float]]:
+    """One step at a time, as `Steps.epoch` has it.
+
+    Args:
+        objective: Draws the batches.
+        rates: One a step.
+        rng: What batches are drawn from.
+        skip: Steps that were taken before; their batches are drawn and passed over.
+        take: Takes a step on a batch, and gives its loss.
+    """
+    batches = iter(objective.epoch(rng))
+    if skip:
+        deque(islice(batches, skip), maxlen=0)
+        yield ()
+    for rate, batch in zip(rates[skip:], batches, strict=True):
+        yield (take(batch, rate),)
+
+
 def single(loss: Tensor) -> Tensor:
     """A batch's loss itself.
 
@@ -109,20 +133,18 @@ class EagerSteps:
         self, rates: Sequence[Rate], rng: Generator, *, skip: int = 0
     ) -> Iterator[Sequence[float]]:
         """One step at a time."""
-        batches = iter(self.objective.epoch(rng))
-        if skip:
-            deque(islice(batches, skip), maxlen=0)
-            yield ()
-        for rate, batch in zip(rates[skip:], batches, strict=True):
-            loss = single(self.objective.loss(batch))
-            value = loss.item()
-            if math.isfinite(value):
-                loss.backward()
-                if self.clip_norm is not None:
-                    for part in self.clipped or (self.model,):
-                        self.optimiser.clip(part.parameters(), self.clip_norm)
-                self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
-            yield (value,)
+        return one_by_one(self.objective, rates, rng, skip, self._take)
+
+    def _take(self, batch: Any, rate: Rate) -> float:
+        loss = single(self.objective.loss(batch))
+        value = loss.item()
+        if math.isfinite(value):
+            loss.backward()
+            if self.clip_norm is not None:
+                for part in self.clipped or (self.model,):
+                    self.optimiser.clip(part.parameters(), self.clip_norm)
+            self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
+        return value
 
     def settle(self) -> None:
         """Have the optimiser catch up with rows that it did not touch."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tabcf.contracts.table import Table
 from tabcf.data.entities import Entity
 from tabcf.data.sources import Source
 from tabcf.data.values import category_values
@@ -19,7 +20,7 @@ from tabcf.data.weights import event_weights
 from tabcf.errors import DataError
 from tabcf.recommend.trained import Trained
 
-__all__ = ["OTHER", "Given", "read_given"]
+__all__ = ["OTHER", "Given", "event_pairs", "read_given"]
 
 OTHER = {"user": "item", "item": "user"}
 
@@ -216,3 +217,9 @@ def _with(source: Source, columns: dict[str, Any]) -> Source:
     for name, values in columns.items():
         frame[name] = values
     return replace(source, frame=frame)
+
+
+def event_pairs(table: Table, entity: str) -> tuple[np.ndarray, np.ndarray]:
+    """`(N,)` int64: which newcomer each event is of, and the row of the other side."""
+    owner = table.rows[entity].numpy().astype(np.int64) - 1
+    return owner, table.rows[OTHER[entity]].numpy().astype(np.int64)

@@ -16,9 +16,10 @@ from tabcf.data.sources import Source
 from tabcf.errors import DataError
 from tabcf.recommend.basis import basis_of, cold
 from tabcf.recommend.fold_in.draws import FoldInDraws
+from tabcf.recommend.fold_in.finding import fold_in
 from tabcf.recommend.fold_in.fold_in import FoldIn
 from tabcf.recommend.fold_in.given import read_given
-from tabcf.recommend.fold_in.newcomers import Newcomers, fold_in
+from tabcf.recommend.fold_in.newcomers import Newcomers
 from tabcf.recommend.onboarding.scale import LIKE, AnswerScale
 from tabcf.recommend.trained import Trained
 

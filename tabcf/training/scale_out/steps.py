@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -19,7 +17,7 @@ from tabcf.training.optimiser import Piece
 from tabcf.training.scale_out.group import Group, gone_noticed
 from tabcf.training.scale_out.norms import Filling
 from tabcf.training.scale_out.parts import part_of
-from tabcf.training.steps import Optimiser, Rate, single
+from tabcf.training.steps import Optimiser, Rate, one_by_one, single
 from tabcf.training.store.optimiser import StoreOptimiser
 from tabcf.training.store.rows import RowUpdate
 
@@ -113,24 +111,22 @@ class RankSteps:
         self, rates: Sequence[Rate], rng: Generator, *, skip: int = 0
     ) -> Iterator[Sequence[float]]:
         """One step at a time."""
-        batches = iter(self.objective.epoch(rng))
-        if skip:
-            deque(islice(batches, skip), maxlen=0)
-            yield ()
-        for rate, batch in zip(rates[skip:], batches, strict=True):
-            part = part_of(batch, self.group.rank, self.group.size)
-            self.filling.is_blank = part.is_blank
-            with gone_noticed():
-                loss = single(self.lowered(part.batch))
-                value = float(self.group.sum(loss.detach().double() * part.share))
-                if math.isfinite(value):
-                    # DDP takes the mean over processes, which is to be the sum of their shares.
-                    (loss * (part.share * self.group.size)).backward()
-                    if self.clip_norm is not None:
-                        for module in self.clipped:
-                            self.optimiser.clip(module.parameters(), self.clip_norm)
-                    self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
-            yield (value,)
+        return one_by_one(self.objective, rates, rng, skip, self._take)
+
+    def _take(self, batch: Any, rate: Rate) -> float:
+        part = part_of(batch, self.group.rank, self.group.size)
+        self.filling.is_blank = part.is_blank
+        with gone_noticed():
+            loss = single(self.lowered(part.batch))
+            value = float(self.group.sum(loss.detach().double() * part.share))
+            if math.isfinite(value):
+                # DDP takes the mean over processes, which is to be the sum of their shares.
+                (loss * (part.share * self.group.size)).backward()
+                if self.clip_norm is not None:
+                    for module in self.clipped:
+                        self.optimiser.clip(module.parameters(), self.clip_norm)
+                self.optimiser.step(rate.learning_rate, beta1=rate.beta1)
+        return value
 
     def settle(self) -> None:
         """Have the optimiser catch up with rows that it did not touch."""

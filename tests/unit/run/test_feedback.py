@@ -16,7 +16,8 @@ from tabcf.audit.loop import NO_RECOMMENDER
 from tabcf.errors import DataError, RunError, TrainingError
 from tabcf.run.population import Simulated, all_scores, population_of
 from tabcf.run.refitting import Refitting
-from tabcf.run.train import Stage, continue_stage
+from tabcf.run.stage import Stage
+from tabcf.run.train import continue_stage
 from tabcf.testing import tiny_ratings
 
 ENTITIES: dict[str, Any] = {"user": {"id": "user_id"}, "item": {"id": "item_id"}}
