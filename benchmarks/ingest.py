@@ -98,7 +98,7 @@ def with_factorize(path: Path) -> tuple[np.ndarray, ...]:
 def peak() -> float:
     """MB of this process at most so far; Linux's own count, as getrusage has the parent's too."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
 def measured(read: Read, path: Path) -> tuple[float, float, tuple[int, ...]]:

@@ -53,10 +53,10 @@ def measured(read: object, folder: Path) -> tuple[float, float, tuple[int, int]]
     """CPU-seconds, MB, and the numbers of users and items, by which both are compared."""
     os.chdir(folder)  # where RecBole writes its log
     sys.argv = sys.argv[:1]  # which RecBole reads
-    read(folder, "few")  # type: ignore[operator]
+    read(folder, "few")
     before = peak()
     started = os.times().user
-    found = read(folder, "int")  # type: ignore[operator]
+    found = read(folder, "int")
     return os.times().user - started, peak() - before, found
 
 

@@ -46,7 +46,7 @@ def drawn(draw: Callable[[Any, IO[bytes]], None], found: Any, caption: str) -> C
     except ImportError:
         raise MissingExtraError("matplotlib", "plot") from None
     into = io.BytesIO()
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # takes literal names alone
         draw(found, into)
     return Chart(_inline(into.getvalue().decode()), caption)
 

@@ -138,7 +138,7 @@ class SampledObjective:
             query,
             to_device(items, device),
             None if shared is None else to_device(shared, device),
-            Sampled(*(None if x is None else x.to(device) for x in sampled)),  # type: ignore[arg-type]
+            Sampled(*(None if x is None else x.to(device) for x in sampled)),  # type: ignore[arg-type]  # fields of two types
             None if weight is None else weight.index_select(0, positions).to(device),
         )
 

@@ -69,7 +69,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_python_blocks_of_a_page_run_in_order(page: Path, folder: Path) -> None:
     namespace: dict[str, object] = {}
     for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), namespace)  # noqa: S102
+        exec(compile(block, str(page), "exec"), namespace)  # noqa: S102 - our own pages
 
 
 @pytest.mark.parametrize("page", [*pages_with("console")])

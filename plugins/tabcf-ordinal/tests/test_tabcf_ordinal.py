@@ -174,7 +174,7 @@ def test_what_it_cannot_use_is_refused() -> None:
     with pytest.raises(SpecError, match="at least two levels, got rating with 1"):
         OrderedLogit(replace(TARGET, levels=(1.0,)))
     with pytest.raises(SpecError, match="expected mean, median or mode, got 'sum'"):
-        OrderedLogit(TARGET, predict="sum")  # type: ignore[arg-type]
+        OrderedLogit(TARGET, predict="sum")
     with pytest.raises(TrainingError, match=r"got \(3, 2\) and \(3,\)"):
         OrderedLogit(TARGET)(torch.zeros(3, 2), torch.zeros(3))
 

@@ -59,7 +59,7 @@ def test_a_worker_runs_the_command_line_and_says_that_it_failed(spec: Path, tmp_
     assert "RuntimeError: tabcf fit ended with status 2" in done.stderr  # the folder is taken
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default")  # Ray warns of what of its own is deprecated
 @pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed; pip install 'tabcf-ray[ray]'")
 def test_two_workers_train_as_one_process(spec: Path, tmp_path: Path) -> None:
     alone = tabcf.fit(spec)

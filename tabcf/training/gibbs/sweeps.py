@@ -142,7 +142,7 @@ def draw_posterior(
             likelihood.draw(state.events.score, normal)
         except TrainingError:
             raise _lost(sweep) from None
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch does not declare it
             raise _lost(sweep) from None
         if not 0 < likelihood.precision < torch.inf or not state.is_finite():
             raise _lost(sweep)

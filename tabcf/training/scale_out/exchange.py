@@ -62,7 +62,7 @@ class Spread:
             rows = wanted.new_empty(sum(n_asking))
             dist.all_to_all_single(rows, wanted, n_asking, n_asked, group=self._group.rows)
         sent = own(rows - self.own.start)
-        found: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]
+        found: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
             sent, n_asking, n_asked, self._group
         )
         return F.embedding(places, found)

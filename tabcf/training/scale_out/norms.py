@@ -78,7 +78,7 @@ class _WholeBatchNorm(nn.BatchNorm1d):
 
 def _summed(value: Tensor, group: Group) -> Tensor:
     """The sum over all processes, with the sum of their gradients."""
-    total: Tensor = _Summed.apply(value, group)  # type: ignore[no-untyped-call]
+    total: Tensor = _Summed.apply(value, group)  # type: ignore[no-untyped-call]  # torch gives it no types
     return total
 
 

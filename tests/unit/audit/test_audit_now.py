@@ -47,7 +47,7 @@ LISTS = UserLists(np.array([1, 2, 3]), np.array([[5, 0], [3, 4], [2, 3]]))
 
 
 def figures(found: object, group: str, users: str) -> dict[str, float]:
-    frame = found.groups  # type: ignore[attr-defined]
+    frame = found.groups
     own = frame[(frame["group"] == group) & (frame["users"] == users)]
     assert len(own) == 1
     return own.iloc[0].to_dict()

@@ -97,4 +97,4 @@ def test_parts_that_do_not_fit_are_refused(changes: dict[str, object], message: 
         "activity": np.ones(2),
     }
     with pytest.raises(DataError, match=message):
-        Population(**{**parts, **changes})  # type: ignore[arg-type]
+        Population(**{**parts, **changes})

@@ -289,7 +289,7 @@ def test_what_cannot_be_simulated_is_refused(
 ) -> None:
     settings: dict[str, object] = {"policies": {"random": RandomPolicy}, **changes}
     with pytest.raises(DataError, match=message):
-        simulate(population, **settings)  # type: ignore[arg-type]
+        simulate(population, **settings)
 
 
 def test_without_a_recommender_users_run_out_of_items() -> None:

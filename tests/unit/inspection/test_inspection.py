@@ -204,7 +204,7 @@ def test_gaps_need_numbers_and_terms(liking: tabcf.Run) -> None:
 
 
 def test_norms_flag_vectors_that_hardly_moved(checkerboard: tabcf.Run) -> None:
-    model = checkerboard.trained.build(checkerboard.trained.encoder.layout)  # type: ignore[misc]
+    model = checkerboard.trained.build(checkerboard.trained.encoder.layout)
     model.load_state_dict(checkerboard.trained.model.state_dict())
     with torch.no_grad():
         model.column_vectors(1)[3] *= 0.01

@@ -6,7 +6,6 @@ against takes minutes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,7 +190,7 @@ def test_a_link_out_of_the_folder_is_not_followed(how: str, write: Any, tmp_path
         path = "inner/secret.csv"
     else:
         Path("first.csv").symlink_to("second.csv")
-        Path("second.csv").symlink_to(os.path.join("..", "secret.csv"))  # noqa: PTH118
+        Path("second.csv").symlink_to(Path("..") / "secret.csv")
         path = "first.csv"
     found = refused(write(f"{HEAD}entities: {{user: {{id: user_id, table: {path}}}}}\n"))
     assert found.endswith(f"expected a file in the plugin's folder or below it, got '{path}'")

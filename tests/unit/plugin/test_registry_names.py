@@ -122,7 +122,7 @@ def test_a_copy_can_be_filled_alone() -> None:
     copied = registry.copy()
     copied.add([loss("y")], origin="dawn", plugin="dawn")
     copied.set_aside("night", "broken")
-    copied.plugins["dawn"] = object()  # type: ignore[assignment]
+    copied.plugins["dawn"] = object()
     assert registry.full_names("loss") == ["dusk/x", "mse"]
     assert registry.broken == {}
     assert registry.plugins == {}

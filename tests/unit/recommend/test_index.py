@@ -71,7 +71,7 @@ def trained(vectors: tuple[torch.Tensor, torch.Tensor]) -> Trained:
     run = tabcf.fit(spec, events)
     model = run.trained.model
     for column, own in enumerate(vectors):
-        table = model.column_vectors(column)  # type: ignore[operator]
+        table = model.column_vectors(column)
         with torch.no_grad():
             table[1:] = own[: len(table) - 1, : table.shape[1]]
     return run.trained
@@ -231,11 +231,11 @@ def test_lists_of_a_run_are_nearly_the_exact_ones(trained: Trained) -> None:
 def test_the_better_kind_of_index_is_kept(trained: Trained, is_levelled: bool) -> None:
     """Levelled where items have biases, plain where their lengths differ much."""
     other = copy.deepcopy(trained)
-    table = other.model.column_vectors(1)  # type: ignore[operator]
+    table = other.model.column_vectors(1)
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         if is_levelled:
-            other.model.column_vectors(0)[:, 0] = 1  # type: ignore[operator]
+            other.model.column_vectors(0)[:, 0] = 1
             table[:, 0] = torch.randn(len(table), generator=rng)
         else:
             table *= torch.exp(1.2 * torch.randn(len(table), 1, generator=rng))
@@ -361,7 +361,7 @@ def test_an_index_that_is_not_there_is_said(trained: Trained) -> None:
     with pytest.raises(RunError, match=r"index: this run has none; `run\.build_index"):
         recommend(trained, 1, index=True)
     with pytest.raises(DataError, match="index: expected 'auto', True or False, got 'yes'"):
-        recommend(trained, 1, index="yes")  # type: ignore[arg-type]
+        recommend(trained, 1, index="yes")
 
 
 def test_a_model_without_vectors_is_refused() -> None:

@@ -40,7 +40,7 @@ def planted() -> PastAnswers:
 
 def tree_of(past: PastAnswers, **options: object) -> Tree:
     values = {"depth": 2, "pool": 8, "least_users": 2, "like": None}
-    return Tree(past, behind=FixedOrder(list(ITEMS)), **{**values, **options})  # type: ignore[arg-type]
+    return Tree(past, behind=FixedOrder(list(ITEMS)), **{**values, **options})
 
 
 def test_each_answer_leads_to_a_question_of_its_own() -> None:

@@ -88,7 +88,7 @@ def test_a_word_means_what_it_looks_like(word: str, value: Any) -> None:
 
 
 def test_not_a_number_is_a_number() -> None:
-    assert math.isnan(read_scalar(".nan"))  # type: ignore[arg-type]
+    assert math.isnan(read_scalar(".nan"))
 
 
 @pytest.mark.usefixtures("_loader")

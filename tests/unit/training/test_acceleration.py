@@ -101,7 +101,7 @@ def test_a_step_leaves_nothing_on_the_cpu(form: str) -> None:
     model, objective = FORMS[form](META)
     batch = next(iter(objective.epoch(Generator().manual_seed(0))))
     for precision in ("fp32", "bf16"):
-        asked = Acceleration(precision=precision)  # type: ignore[arg-type]
+        asked = Acceleration(precision=precision)
         loss = accelerated(objective, asked, CPU).loss(batch)
         assert (loss.device, loss.dtype, loss.shape) == (META, torch.float32, ())
         loss.backward()
@@ -133,7 +133,7 @@ def test_mixed_precision_trains_float32_weights_to_about_the_same() -> None:
     for precision in ("fp32", "bf16"):
         model, _, steps = network(0)
         assert isinstance(steps, EagerSteps)
-        asked = Acceleration(precision=precision)  # type: ignore[arg-type]
+        asked = Acceleration(precision=precision)
         batch = next(iter(steps.objective.epoch(Generator().manual_seed(1))))
         seen: list[torch.dtype] = []
         layer = next(m for m in model.modules() if isinstance(m, nn.Linear))
@@ -198,7 +198,7 @@ def test_a_compiler_that_is_not_there_is_told_of() -> None:
 
     _, objective = rated(CPU)
     batch = next(iter(objective.epoch(Generator().manual_seed(0))))
-    compiled = accelerated(objective, Acceleration(is_compiled=True, backend=broken), CPU)  # type: ignore[arg-type]
+    compiled = accelerated(objective, Acceleration(is_compiled=True, backend=broken), CPU)
     with pytest.raises(TrainingError, match=r"^train\.compile: torch cannot .* such as g\+\+; or"):
         compiled.loss(batch)
 

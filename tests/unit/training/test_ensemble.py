@@ -77,7 +77,7 @@ def catalogue(n: int, seed: int) -> tuple[Ensemble, Objective]:
 def sampled(n: int, seed: int) -> tuple[Ensemble, Objective]:
     torch.manual_seed(seed)
     model = ensemble_of(DotProductBias(IDS, factors=4) for _ in range(n))
-    return model, pairwise(seed)[2].objective.of(model)  # type: ignore[attr-defined]
+    return model, pairwise(seed)[2].objective.of(model)
 
 
 FORMS = {
@@ -235,7 +235,7 @@ def test_members_tables_are_updated_by_touched_rows(kind: str, clip_norm: float 
             learning_rate=0.02,
             epochs=2,
             clip_norm=clip_norm,
-            update=update,  # type: ignore[arg-type]
+            update=update,
         )
         assert engine.note.endswith("by replay; 2 in one pass" if update == "replay" else "pass")
         trained(model, engine.steps, epochs=2)
