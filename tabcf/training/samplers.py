@@ -25,6 +25,10 @@ __all__ = [
 _MOST_CELLS = 1 << 26
 # Times that an item is drawn anew because its user has chosen it.
 _MOST_REDRAWS = 8
+# Parts of 0 to 1 for each column, which say where to begin to look for one that is drawn.
+_PARTS = 16
+# Draws at once from which on that is faster than a search.
+_MANY = 2048
 
 
 class Catalogue(NamedTuple):
@@ -123,6 +127,10 @@ class _Weighted:
         self._ends = chances.cumsum(0)
         self._ends[-1] = 1.0
         self._is_uniform = bool((chances == chances[0]).all())
+        # A power of two, so that the edges of its parts are exact.
+        parts = 1 << (_PARTS * len(weights) - 1).bit_length()
+        edges = torch.arange(parts, dtype=torch.float64) / parts
+        self._first = torch.searchsorted(self._ends, edges, right=True)
 
     def draw(self, users: Tensor, own: Tensor, chosen: Chosen, rng: Generator) -> Drawn:
         """Columns that the user has not chosen; after some redraws the rest is marked."""
@@ -146,13 +154,22 @@ class _Weighted:
     def _logs(self, own: Tensor, columns: Tensor) -> Tensor | None:
         if self._is_uniform:
             return None
-        return self._log_q[torch.cat([own[:, None], columns], 1)]
+        both = torch.cat([own[:, None], columns], 1)
+        return self._log_q.index_select(0, both.view(-1)).view_as(both)
 
     def _columns(self, shape: tuple[int, ...], rng: Generator) -> Tensor:
         if self._is_uniform:
             return torch.randint(len(self._ends), shape, generator=rng)
-        at = torch.rand(shape, generator=rng, dtype=torch.float64)
-        return torch.searchsorted(self._ends, at, right=True).clamp_max(len(self._ends) - 1)
+        at = torch.rand(shape, generator=rng, dtype=torch.float64).view(-1)
+        if len(at) < _MANY:
+            return torch.searchsorted(self._ends, at, right=True).view(shape)
+        # The same, sought from where each part of 0 to 1 begins: a quarter of the time.
+        found = self._first.index_select(0, (at * len(self._first)).long())
+        left = (self._ends.index_select(0, found) <= at).nonzero().squeeze(1)
+        while len(left):
+            found[left] += 1
+            left = left[self._ends[found[left]] <= at[left]]
+        return found.view(shape)
 
 
 class UniformSampler(_Weighted):

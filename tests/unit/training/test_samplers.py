@@ -99,6 +99,24 @@ def test_items_are_drawn_as_often_as_stated(power: float) -> None:
         assert torch.allclose(own.double().exp(), expected[0].expand(20_000), atol=1e-6)
 
 
+@given(
+    counts=st.lists(st.integers(0, 10**6), min_size=2, max_size=60).filter(any),
+    power=st.sampled_from([0.25, 0.75, 1.0, 3.0]),
+)
+def test_many_items_are_drawn_at_once_as_few_are(counts: list[int], power: float) -> None:
+    catalogue = Catalogue(torch.arange(1, len(counts) + 1), torch.tensor(counts))
+    sampler = PopularitySampler(catalogue, n=1, power=power)
+    users, own = torch.zeros(3000, dtype=torch.long), torch.zeros(3000, dtype=torch.long)
+    nobody = Chosen(torch.zeros(0), torch.zeros(0), n_users=1, n_items=len(counts))
+    patch = pytest.MonkeyPatch()
+    found = []
+    for least in (0, 10**9):
+        patch.setattr(samplers, "_MANY", least)
+        found.append(sampler.draw(users, own, nobody, rng()).columns)
+    patch.undo()
+    assert torch.equal(*found)
+
+
 def test_a_corrected_sampled_softmax_is_the_full_one_in_expectation() -> None:
     """However items are drawn, the gradient points where that of the whole softmax does."""
     logits = torch.randn(10, generator=rng(3)).requires_grad_()
