@@ -54,8 +54,11 @@ def pages_with(language: str) -> Iterator[object]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder of its own, with the examples and a file of ratings."""
+    """A current folder of its own, with the examples, cut to one epoch, and a file of ratings."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for spec in (tmp_path / "examples").rglob("*.yaml"):
+        text = spec.read_text(encoding="utf-8")
+        spec.write_text(re.sub(r"\bepochs: \d+", "epochs: 1", text), encoding="utf-8")
     rows = [
         f"{user},{item},{1 + (user * item) % 5},881250949" for user in (1, 2) for item in (1, 2)
     ]
