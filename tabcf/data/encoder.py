@@ -378,8 +378,9 @@ class Encoder:
         if list(frame.columns) != columns:
             frame = frame.reindex(columns=columns)
         # Label -1 is in no frame, so that its row is blank.
-        complete = frame.reindex(range(-1, len(frame)))
-        return complete.set_axis(range(len(complete))), index
+        complete = frame.reindex(pd.RangeIndex(-1, len(frame)))
+        complete.index = pd.RangeIndex(len(complete))
+        return complete, index
 
     def _entity_table(self, name: str, maker: Maker, source: Source) -> EntityTable:
         return EntityTable(

@@ -56,11 +56,12 @@ def source_of_frame(data: Any, *, name: str = "data") -> Source:
             data = data.to_pandas()
         else:
             raise DataError(f"{name}: expected a data frame or a path, got {type(data).__name__}")
-    names = [str(column) for column in data.columns]
+    labels = list(data.columns)
+    names = [str(label) for label in labels]
     if len(set(names)) != len(names):
         twice = sorted({column for column in names if names.count(column) > 1})
         raise DataError(f"{name}: column names must be unique; given twice: {', '.join(twice)}")
-    frame = data if names == list(data.columns) else data.set_axis(names, axis=1)
+    frame = data if names == labels else data.set_axis(names, axis=1)
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.start != 0:
         frame = frame.reset_index(drop=True)
     return Source(frame, name)

@@ -6,6 +6,8 @@ K outputs of the model, P numbers of a row.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -126,11 +128,17 @@ class Pointwise:
             loss, slope, hessian = self._by_autograd(raw)
             return loss / self._noise, slope / self._noise, _root(hessian / self._noise)
         error = raw - self._target.view_as(raw)
-        twice = error.new_full((1, 1), 2 / self._noise)
+        twice, root = self._of_squares
+        slope = twice * error
+        return (0.5 * error * slope).squeeze(1), slope, root
+
+    @cached_property
+    def _of_squares(self) -> tuple[Tensor, Tensor]:
+        """The curvatures `(M, 1)` of squared errors, and their roots `(M, 1, 1)`; 1 if all alike."""
+        twice = torch.full((1, 1), 2 / self._noise, dtype=torch.float64)
         if self._weight is not None:
             twice = twice * self._weight[:, None]
-        slope = twice * error
-        return (0.5 * error * slope).squeeze(1), slope, twice.sqrt().unsqueeze(2)
+        return twice, twice.sqrt().unsqueeze(2)
 
     @torch.enable_grad()
     def _by_autograd(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -94,12 +94,7 @@ class Rows:
         Args:
             inputs: M events; what they hold in the entity's column does not matter.
         """
-        if isinstance(self.trained.model, LinearRows):
-            return _Linear.at(self.trained.model, self.column, to_device(inputs, self.device))
-        if isinstance(self.trained.model, HiddenRows):
-            inputs = to_device(inputs, self.device)
-            return _ByHidden.at(self.trained.model, self.column, inputs, self._hidden_slopes)
-        return _InSlots(self.slots, inputs)
+        return self._responding(inputs)
 
     @contextmanager
     def holding(self, values: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
@@ -111,10 +106,20 @@ class Rows:
             yield slots.model, index
 
     @cached_property
-    def _hidden_slopes(self) -> _Slopes | None:
-        """By a model that knows by hand how its outputs change with its first layer."""
-        model = self.trained.model
-        return model.hidden_slopes() if isinstance(model, HiddenSlopes) else None
+    def _responding(self) -> Callable[[Inputs], Responses]:
+        """The quickest way that the model has; asked for once, since to tell takes its time."""
+        model: object = self.trained.model
+        if isinstance(model, LinearRows):
+            linear = model
+            return lambda inputs: _Linear.at(linear, self.column, to_device(inputs, self.device))
+        if isinstance(model, HiddenRows):
+            hidden = model
+            # By a model that knows by hand how its outputs change with its first layer.
+            slopes = model.hidden_slopes() if isinstance(model, HiddenSlopes) else None
+            return lambda inputs: _ByHidden.at(
+                hidden, self.column, to_device(inputs, self.device), slopes
+            )
+        return lambda inputs: _InSlots(self.slots, inputs)
 
     @cached_property
     def slots(self) -> Slots:
