@@ -56,7 +56,7 @@ def is_probit(what: str) -> bool:
     return what.endswith("probit")
 
 
-def spec_for(what: str, fold: str, sweeps: int, seed: int) -> dict[str, Any]:
+def spec_for(what: str, fold: str, sweeps: int, seed: int, *, chains: int) -> dict[str, Any]:
     """The records' spec for a fold, with fewer columns where these are not asked for."""
     name = "gibbs-ids" if what in ("ids", "probit") else "gibbs-all"
     spec: dict[str, Any] = yaml.safe_load(Path(f"examples/records/{name}.yaml").read_text())
@@ -66,7 +66,7 @@ def spec_for(what: str, fold: str, sweeps: int, seed: int) -> dict[str, Any]:
         del spec["entities"]["user"]["columns"]["rated"]
         del spec["entities"]["item"]["columns"]["raters"]
     likelihood = "ordered_probit" if is_probit(what) else "normal"
-    spec["fit"] = {"gibbs": {"sweeps": sweeps, "likelihood": likelihood}}
+    spec["fit"] = {"gibbs": {"sweeps": sweeps, "chains": chains, "likelihood": likelihood}}
     official = {"official": {"fold": fold}}
     newest = {"time": {"column": "timestamp", "valid": 0.0, "test": 0.2}}
     spec["split"] = newest if fold == "time" else official
@@ -169,10 +169,10 @@ def log_loss(shares: np.ndarray, truth: np.ndarray) -> float:
     return float(-np.log(np.maximum(own, 1e-15)).mean())
 
 
-def compared(what: str, fold: str, sweeps: int, seed: int) -> dict[str, Any]:
+def compared(what: str, fold: str, sweeps: int, seed: int, *, chains: int) -> dict[str, Any]:
     """Both fits' predictions of test rows, and figures of theirs."""
     events = read_source(DATA).frame
-    run = tabcf.fit(spec_for(what, fold, sweeps, seed))
+    run = tabcf.fit(spec_for(what, fold, sweeps, seed, chains=chains))
     own = run.trained.events.source.frame[["user_id", "item_id"]]
     is_train = (events.merge(own, how="left", indicator=True)["_merge"] == "both").to_numpy()
     train, test = events[is_train], events[~is_train].reset_index(drop=True)
@@ -208,14 +208,17 @@ class Fits(NamedTuple):
     figures: dict[str, float]
 
 
-def fitted(what: str, fold: str, sweeps: int, seeds: list[int], cache: Path) -> Fits:
+def fitted(
+    what: str, fold: str, sweeps: int, seeds: list[int], cache: Path, *, chains: int
+) -> Fits:
     """What all seeds found, from the cache where it is there."""
     found = []
     for seed in seeds:
-        path = cache / f"{what}-{fold}-{sweeps}-{seed}.npz"
+        several = "" if chains == 1 else f"-{chains}"
+        path = cache / f"{what}-{fold}-{sweeps}-{seed}{several}.npz"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(path, **compared(what, fold, sweeps, seed))
+            np.savez_compressed(path, **compared(what, fold, sweeps, seed, chains=chains))
         with np.load(path) as kept:
             found.append(dict(kept))
     names = [name for name in found[0] if name.startswith("figure_")]
@@ -270,11 +273,19 @@ def main() -> None:
     parser.add_argument("--folds", nargs="+", default=["u1"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--sweeps", type=int, default=512)
+    parser.add_argument("--chains", type=int, default=1, help="of tabcf; myFM has one")
     parser.add_argument("--cache", type=Path, default=Path("runs/vs-myfm"))
     arguments = parser.parse_args()
     what, official = arguments.what, []
     for fold in arguments.folds:
-        found = fitted(what, fold, arguments.sweeps, arguments.seeds, arguments.cache)
+        found = fitted(
+            what,
+            fold,
+            arguments.sweeps,
+            arguments.seeds,
+            arguments.cache,
+            chains=arguments.chains,
+        )
         print("\n".join(told(f"{what} {fold}", found)), flush=True)
         official += [found] if fold != "time" else []
     if len(official) > 1:
