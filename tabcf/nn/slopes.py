@@ -5,6 +5,9 @@ Dimension letters: B rows, H values of the first layer, K outputs.
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,6 +87,35 @@ class LayerSlopes:
             x = share * (high - low) + low
             inner = (high - low) * share * (1 - share)
         return x, self._back(x, inner, is_on)
+
+    def alone(self, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same by numpy, far quicker for few rows: outputs `(B,)`, derivatives `(B, H)`.
+
+        Of a model with one output, on the CPU.
+        """
+        x, is_on = hidden, []
+        for weight, bias in self._arrays:
+            is_on.append(x > 0)
+            x = np.maximum(x, 0) @ weight + bias
+        slopes = np.ones_like(x)
+        if self._y_range is not None:
+            low, high = self._y_range
+            # Not exp(-x), which overflows.
+            share = 0.5 * (1 + np.tanh(0.5 * x))
+            x, slopes = share * (high - low) + low, (high - low) * share * (1 - share)
+        for (weight, _), on in zip(reversed(self._arrays), reversed(is_on), strict=True):
+            slopes = (slopes @ weight.T) * on
+        return x[:, 0], slopes
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether `alone` can be asked."""
+        bias = self._maps[-1][1]
+        return len(bias) == 1 and bias.device.type == "cpu"
+
+    @cached_property
+    def _arrays(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(weight.numpy(), bias.numpy()) for weight, bias in self._maps]
 
     def _back(self, x: Tensor, inner: Tensor | None, is_on: list[Tensor]) -> Tensor:
         """`(B, K, H)`: from the outputs back; `inner` is how they change within their range."""

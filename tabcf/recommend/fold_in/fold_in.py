@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import Table
 from tabcf.data.batches import gather, select
+from tabcf.recommend.fold_in.alone import solve_alone
 from tabcf.recommend.fold_in.calibration import Calibration
 from tabcf.recommend.fold_in.given import OTHER
 from tabcf.recommend.fold_in.pairs import N_OTHERS
@@ -107,7 +108,11 @@ class FoldIn:
             return found
 
         for own, likelihood in likelihoods():
-            mean[own] = solve(likelihood, prior, mean[own]).mean
+            alone = likelihood.alone() if isinstance(likelihood, Pointwise) else None
+            if alone is not None:
+                mean[own] = torch.from_numpy(solve_alone(alone, prior))
+            else:
+                mean[own] = solve(likelihood, prior, mean[own]).mean
         return Posterior(mean, spread)
 
     def trained_rows(self) -> Tensor:

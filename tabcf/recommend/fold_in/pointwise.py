@@ -15,7 +15,8 @@ from torch import Tensor
 from tabcf.losses.blend import Sum
 from tabcf.losses.loss import Loss
 from tabcf.losses.regression import MSE, NumberLoss
-from tabcf.recommend.fold_in.rows import Responses
+from tabcf.recommend.fold_in.alone import SquaredErrors
+from tabcf.recommend.fold_in.rows import AnswersAlone, Responses
 from tabcf.recommend.fold_in.solver import Halves
 
 __all__ = ["Pointwise", "is_scaled", "padded_places"]
@@ -73,6 +74,16 @@ class Pointwise:
             noise=self._noise,
             is_scaled=self._is_scaled,
         )
+
+    def alone(self) -> SquaredErrors | None:
+        """Where all events are one row's and their losses squared errors, what numpy solves."""
+        if self._n > 1 or type(self._loss) is not MSE or not len(self._owner):
+            return None
+        answers = self._responses.alone() if isinstance(self._responses, AnswersAlone) else None
+        if answers is None:
+            return None
+        twice = self._of_squares[0].numpy()[:, 0]
+        return SquaredErrors(answers, self._target.numpy().reshape(-1), twice)
 
     def judged(self, values: Tensor, given: Pointwise) -> float:
         raw = self._responses.outputs(values[self._owner])
@@ -134,7 +145,7 @@ class Pointwise:
 
     @cached_property
     def _of_squares(self) -> tuple[Tensor, Tensor]:
-        """The curvatures `(M, 1)` of squared errors, and their roots `(M, 1, 1)`; 1 if all alike."""
+        """The curvatures `(M, 1)` of squared errors and their roots `(M, 1, 1)`; one if alike."""
         twice = torch.full((1, 1), 2 / self._noise, dtype=torch.float64)
         if self._weight is not None:
             twice = twice * self._weight[:, None]

@@ -9,8 +9,9 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,10 +19,12 @@ from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.model import ColumnRows, HiddenRows, HiddenSlopes, LinearRows
 from tabcf.data.batches import select, to_device
 from tabcf.errors import RunError
+from tabcf.nn.slopes import LayerSlopes
+from tabcf.recommend.fold_in.alone import Answers
 from tabcf.recommend.fold_in.slots import Slots
 from tabcf.recommend.trained import Trained, column_of
 
-__all__ = ["Responses", "Rows"]
+__all__ = ["AnswersAlone", "Responses", "Rows"]
 
 
 # Outputs `(M, K)` and their derivatives `(M, K, H)` from a hidden layer's values `(M, H)`.
@@ -42,6 +45,14 @@ class Responses(Protocol):
 
     def of(self, events: Tensor) -> Responses:
         """Those of some of the events, by their places."""
+
+
+@runtime_checkable
+class AnswersAlone(Protocol):
+    """Responses that numpy can give for events of one and the same row."""
+
+    def alone(self) -> Answers | None:
+        """Outputs `(M,)` and derivatives `(M, P)` by a row `(P,)`; None if it cannot after all."""
 
 
 class Rows:
@@ -157,6 +168,20 @@ class _Linear:
     def _products(self, values: Tensor) -> Tensor:
         return self._rest + (self._slope * values).sum(1, keepdim=True)
 
+    def alone(self) -> Answers:
+        slope, rest = self._slope.numpy(), self._rest.numpy()
+
+        def answers(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            with torch.enable_grad():
+                products = torch.from_numpy(rest + (slope @ row)[:, None]).requires_grad_(True)
+                raw = self._model.outputs(products)
+                if raw is products:
+                    return products.detach().numpy()[:, 0], slope
+                (by_product,) = torch.autograd.grad(raw.sum(), products)
+            return raw.detach().numpy()[:, 0], by_product.numpy() * slope
+
+        return answers
+
 
 class _ByHidden:
     """By a model that is run from its first layer on: `from_hidden(rest + row @ weight)`."""
@@ -188,6 +213,18 @@ class _ByHidden:
     def jacobian(self, values: Tensor) -> tuple[Tensor, Tensor]:
         raw, by_hidden = self._slopes(self._hidden(values))
         return raw.cpu().double(), (by_hidden @ self._weight.T).cpu().double()
+
+    def alone(self) -> Answers | None:
+        slopes = self._slopes
+        if not isinstance(slopes, LayerSlopes) or not slopes.is_alone:
+            return None
+        weight, rest = self._weight.numpy(), self._rest.numpy()
+
+        def answers(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            output, by_hidden = slopes.alone(rest + row.astype(weight.dtype) @ weight)
+            return output.astype(np.float64), (by_hidden @ weight.T).astype(np.float64)
+
+        return answers
 
     @torch.enable_grad()
     def _by_autograd(self, hidden: Tensor) -> tuple[Tensor, Tensor]:

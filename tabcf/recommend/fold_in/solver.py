@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "SHORTEST",
+    "STEPS",
+    "SURE",
     "Curvature",
     "Halves",
     "Likelihood",
@@ -27,12 +30,12 @@ __all__ = [
 
 # Steps at most; a model that is linear in its rows needs one, most others two or three, absolute
 # errors many. Those that learn the curvature on the way need some five.
-_STEPS, _SLOPE_STEPS = 20, 40
+STEPS, _SLOPE_STEPS = 20, 40
 # A step that promises to lower a row's objective, a log-probability, by no more than this is taken
 # without a look at where it leads, and is the last: a quarter of a standard deviation at most.
-_SURE = 0.03
+SURE = 0.03
 # A step that led upwards is shortened to the lowest point of a parabola, but to no less than this.
-_SHORTEST = 0.1
+SHORTEST = 0.1
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,9 @@ def _by_curvatures(likelihood: Likelihood, prior: Prior, start: Tensor) -> Tenso
     lowest, slope = _with_prior(there, prior, best)
     step, gain = _step(there, slope, prior)
     scale, promised = torch.ones_like(gain), gain
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         values = best + scale[:, None] * step
-        is_last = promised <= _SURE
+        is_last = promised <= SURE
         n_last = int(is_last.sum())
         if n_last:
             found[rows[is_last]] = values[is_last]
@@ -183,7 +186,7 @@ def _by_curvatures(likelihood: Likelihood, prior: Prior, start: Tensor) -> Tenso
             continue
         # A gain of g by the whole step is a slope of -2g along it.
         shorter = gain * scale.square() / (rise + 2 * gain * scale)
-        scale = shorter.clamp(_SHORTEST * scale, 0.5 * scale)
+        scale = shorter.clamp(SHORTEST * scale, 0.5 * scale)
         promised = gain * scale
         if n_better:
             better = torch.nonzero(is_better).squeeze(1)
@@ -208,7 +211,7 @@ def _by_slopes(likelihood: Sloped, prior: Prior, best: Tensor) -> Tensor:
     is_open = torch.ones_like(lowest, dtype=torch.bool)
     for _ in range(_SLOPE_STEPS):
         step = scale[:, None] * -_curved(slope, moves, factor)
-        is_last = is_open & (-0.5 * (slope * step).sum(1) <= _SURE)
+        is_last = is_open & (-0.5 * (slope * step).sum(1) <= SURE)
         values = best + step
         best = torch.where(is_last[:, None], values, best)
         is_open = is_open & ~is_last

@@ -17,7 +17,7 @@ from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.model import LinearRows
 from tabcf.data.batches import gather, select
 from tabcf.errors import RunError
-from tabcf.recommend.fold_in.rows import Rows
+from tabcf.recommend.fold_in.rows import AnswersAlone, Rows
 from tabcf.recommend.fold_in.slots import Slots
 from tabcf.testing import tiny_ratings
 
@@ -116,6 +116,24 @@ def test_derivatives_are_finite_differences(name: str, side: str) -> None:
     raw_again, again = rows.slots.jacobian(values, inputs)
     assert torch.allclose(raw, raw_again, atol=1e-4)
     assert torch.allclose(jacobian, again, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_alone_a_row_has_the_same_answers(name: str) -> None:
+    run = fitted(name)
+    rows = Rows(run.trained, "user", n_slots=7)
+    responses = rows.responses(some(run, 20)[0])
+    answers = responses.alone() if isinstance(responses, AnswersAlone) else None
+    if name in ("levels", "deepfm"):
+        assert answers is None
+        return
+    assert answers is not None
+    row = 2 * rows.table()[3] + 0.1
+    outputs, derivatives = responses.jacobian(row.repeat(20, 1))
+    alone, by_row = answers(row.numpy())
+    assert alone.dtype == by_row.dtype == np.float64
+    np.testing.assert_allclose(alone, outputs[:, 0], atol=1e-5)
+    np.testing.assert_allclose(by_row, derivatives[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from tabcf.contracts.target import TargetInfo
 from tabcf.losses import BCE, MAE, MSE, CrossEntropy, Huber, Loss
+from tabcf.recommend.fold_in.alone import Answers, solve_alone
 from tabcf.recommend.fold_in.pointwise import Pointwise, is_scaled, padded_places
 from tabcf.recommend.fold_in.prior import prior_of_rows
 from tabcf.recommend.fold_in.solver import Curvature, Prior, solve
@@ -36,6 +37,13 @@ class Given:
         raw = self.outputs(values)
         inner = torch.ones_like(raw) if self.is_linear else 1 - (raw / 3).square()
         return raw, inner[:, :, None] * self.x
+
+    def alone(self) -> Answers:
+        def answers(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            raw, derivatives = self.jacobian(torch.from_numpy(row).expand(len(self.x), -1))
+            return raw[:, 0].numpy(), derivatives[:, 0].numpy()
+
+        return answers
 
 
 def prior(strength: float = 1.0) -> Prior:
@@ -225,3 +233,26 @@ def test_a_number_that_never_varied_stays_and_one_row_is_enough() -> None:
     assert torch.isfinite(alone.precision).all()
     nobody = prior_of_rows(rows[:1], torch.tensor([0]))
     assert torch.isfinite(nobody.precision).all()
+
+
+@pytest.mark.parametrize("is_linear", [True, False])
+@pytest.mark.parametrize("is_weighted", [True, False])
+@pytest.mark.parametrize("m", [1, 2, 12])
+def test_alone_a_row_is_found_to_be_the_same(m: int, is_weighted: bool, is_linear: bool) -> None:
+    for seed in range(8):
+        x, target, owner = drawn(seed, 1, m)
+        weight = torch.rand(m, generator=Generator().manual_seed(seed)) if is_weighted else None
+        said = Pointwise(
+            Given(3 * x, is_linear=is_linear), MSE().double(), target, weight, owner, 1, noise=0.1
+        )
+        alone = said.alone()
+        assert alone is not None
+        together = solve(said, prior(), prior().mean[None]).mean[0]
+        np.testing.assert_allclose(solve_alone(alone, prior()), together, rtol=1e-9, atol=1e-9)
+
+
+def test_only_one_rows_squared_errors_are_solved_alone() -> None:
+    x, target, owner = drawn(0, 2, 6)
+    assert pointwise(x, target, owner, 2, MSE()).alone() is None
+    assert pointwise(x, target, torch.zeros_like(owner), 1, MAE()).alone() is None
+    assert pointwise(x[:0], target[:0], owner[:0], 1, MSE()).alone() is None
