@@ -52,15 +52,12 @@ def read_text(
     read = _columns(text, {}, on_rows)
     if any(column.must_reread for column in read.values()):
         read = _columns(text, {key: column.kind for key, column in read.items()}, on_rows)
-    listed = {key: column.listed() for key, column in read.items()}
     made = {}
     for key in list(read):
         made[key] = read.pop(key).series()
         # Arrow keeps what it let go of for itself; here that is as much as all columns.
         pa.default_memory_pool().release_unused()
-    source = text.source(pd.DataFrame(made, copy=False))
-    source.listed.update({key: found for key, found in listed.items() if found is not None})
-    return source
+    return text.source(pd.DataFrame(made, copy=False))
 
 
 def text_batches(
@@ -160,7 +157,7 @@ def _columns(
 def _has_quotes(path: Path) -> bool:
     """Whether a value may go over several lines, which takes a second look at each block."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(b'"') >= 0
+        return content.find(b'"', content.find(b"\n") + 1) >= 0
 
 
 def _header(path: Path, name: str) -> tuple[list[str], str]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["CategoryKind", "CategoryValues"]
+__all__ = ["CategoryKind", "CategoryValues", "counts_of"]
 
 CategoryKind = Literal["int", "str"]
-# Whole numbers within fewer than these are told apart by a flag each.
+# Whole numbers within fewer than these are told apart by a count each.
 _SMALL_SPAN = 1 << 16
 # Rows gone through at a time, so that what is in between stays in the processor's cache.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CategoryValues:
     """N values, `int64` or text, and which of them are missing (their value is then void).
 
@@ -34,21 +35,39 @@ class CategoryValues:
         """`(N,)`: one for each row."""
         return self.listed if self.codes is None else self.listed[self.codes]
 
+    @property
+    def is_scattered(self) -> bool:
+        """Whether values lie too far apart, or are no numbers, to be told apart by a count each."""
+        return self.codes is None and len(self._present) > 0 and self._span is None
+
     def distinct(self) -> np.ndarray:
         """The values that are not missing, sorted, each once."""
+        return self.counted()[0]
+
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values that are not missing, sorted, each once, and how often, int64."""
+        if self.codes is None and self._span is not None:
+            low, n = self._span
+            counts = counts_of(self._present, n, low)
+            met = np.flatnonzero(counts)
+            return met + low, counts[met]
+        if self.codes is None:
+            codes, listed = pd.factorize(self._present)
+            counts = counts_of(codes, len(listed))
+        else:
+            listed, counts = self.listed, counts_of(self.codes, len(self.listed))
+            if self.is_missing.any():
+                counts -= counts_of(self.codes[self.is_missing], len(listed))
+        met = np.flatnonzero(counts)
+        met = met[np.argsort(listed[met], kind="stable")]
+        return listed[met], counts[met]
+
+    def listed_once(self) -> CategoryValues:
+        """The same with each value listed but once."""
         if self.codes is not None:
-            is_met = np.zeros(len(self.listed), dtype=bool)
-            is_met[self.codes[~self.is_missing]] = True
-            return np.sort(self.listed[is_met])
-        present = self.listed[~self.is_missing] if self.is_missing.any() else self.listed
-        if self.kind == "int" and len(present):
-            low, high = int(present.min()), int(present.max())
-            if high - low < max(len(present), _SMALL_SPAN):
-                is_met = np.zeros(high - low + 1, dtype=bool)
-                for start in range(0, len(present), _BLOCK):
-                    is_met[present[start : start + _BLOCK] - low] = True
-                return np.flatnonzero(is_met) + low
-        return np.sort(pd.unique(present))
+            return self
+        codes, listed = pd.factorize(self.listed)
+        return replace(self, listed=listed, codes=codes.astype(np.int32))
 
     def taken(self, positions: np.ndarray) -> CategoryValues:
         """Those of some rows; the list stays as it is where there is one."""
@@ -56,3 +75,25 @@ class CategoryValues:
         if self.codes is None:
             return replace(self, listed=self.listed.take(positions), is_missing=is_missing)
         return replace(self, is_missing=is_missing, codes=self.codes.take(positions))
+
+    @cached_property
+    def _present(self) -> np.ndarray:
+        return self.listed[~self.is_missing] if self.is_missing.any() else self.listed
+
+    @cached_property
+    def _span(self) -> tuple[int, int] | None:
+        """Of whole numbers that lie close together the lowest, and how many there are from it."""
+        if self.kind != "int" or not len(self._present):
+            return None
+        low, high = int(self._present.min()), int(self._present.max())
+        n = high - low + 1
+        return (low, n) if n <= max(len(self._present), _SMALL_SPAN) else None
+
+
+def counts_of(values: np.ndarray, n: int, low: int = 0) -> np.ndarray:
+    """`(n,)` int64: how often each whole number from `low` on comes."""
+    counts, block = np.zeros(n, dtype=np.int64), max(_BLOCK, n)
+    for start in range(0, len(values), block):
+        part = values[start : start + block]
+        counts += np.bincount(part - low if low else part, minlength=n)
+    return counts

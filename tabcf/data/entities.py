@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tabcf.data.distinct import counts_of
 from tabcf.data.sources import Source
 from tabcf.data.values import CategoryValues, category_values, id_values
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.errors import DataError
 
 __all__ = ["Entity", "EntityPlan", "build_entity", "count_events"]
-
-_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +171,11 @@ def build_entity(plan: EntityPlan, table: Source | None, events: Source) -> Enti
     events.require([plan.id])
     met = id_values(events, plan.id)
     kind = met.kind
+    values, counts = met.counted()
     if table is None:
-        ids = Vocabulary.fitted(met)
+        ids = Vocabulary(values, kind=kind)
         frame = pd.DataFrame({plan.id: ids.values})
-        return Entity(plan, frame, ids, _counts(ids, met))
+        return Entity(plan, frame, ids, np.concatenate([[0], counts]))
     table.require([plan.id, *([plan.label] if plan.label else [])])
     own = category_values(table.frame[plan.id], table, kind=kind)
     if own.is_missing.any():
@@ -192,13 +192,14 @@ def build_entity(plan: EntityPlan, table: Source | None, events: Source) -> Enti
             f"{own.values.tolist()[first]!r} comes again at {table.place(first)}"
         )
     own_ids = Vocabulary(own.values, kind=kind)
-    is_new = (own_ids.encode(met) == 0) & ~met.is_missing
-    new = np.sort(pd.unique(met.values[is_new]))
+    new = values[own_ids.index_of(values) == 0]
     ids = Vocabulary(np.concatenate([own_ids.values, new]), kind=kind)
     frame = table.frame
     if len(new):
         frame = pd.concat([frame, pd.DataFrame({plan.id: new})], ignore_index=True)
-    return Entity(plan, frame, ids, _counts(ids, met), is_text=table.is_text)
+    n_events = np.zeros(len(ids), dtype=np.int64)
+    n_events[ids.index_of(values)] = counts
+    return Entity(plan, frame, ids, n_events, is_text=table.is_text)
 
 
 def _plain(value: Any) -> str:
@@ -207,32 +208,6 @@ def _plain(value: Any) -> str:
 
 def count_events(ids: Vocabulary, rows: np.ndarray) -> np.ndarray:
     """`(R,)` int64: how many of `(N,)` events' rows are each entity's; none are nobody's."""
-    counts = _counted(rows, len(ids))
+    counts = counts_of(rows, len(ids))
     counts[0] = 0
-    return counts
-
-
-def _counts(ids: Vocabulary, met: CategoryValues) -> np.ndarray:
-    """`(R,)` int64: how often each id was met, all of which are known; row 0 not at all."""
-    if met.codes is not None:
-        # The missing value is listed as well, and is row 0.
-        counts = np.zeros(len(ids), dtype=np.int64)
-        np.add.at(counts, ids.index_of(met.listed), _counted(met.codes, len(met.listed)))
-        counts[0] = 0
-        return counts
-    span = ids.span
-    if span is not None and not met.is_missing.any():
-        low, n = span
-        counts = np.zeros(len(ids), dtype=np.int64)
-        counts[1:] = _counted(met.listed, n, low)[ids.values - low]
-        return counts
-    return count_events(ids, ids.encode(met))
-
-
-def _counted(values: np.ndarray, n: int, low: int = 0) -> np.ndarray:
-    """`(n,)`: how often each whole number from `low` on comes; some at a time, as numpy copies."""
-    counts, block = np.zeros(n, dtype=np.int64), max(_BLOCK, n)
-    for start in range(0, len(values), block):
-        part = values[start : start + block]
-        counts += np.bincount(part - low if low else part, minlength=n)
     return counts

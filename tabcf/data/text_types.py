@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tabcf.data.arrow import to_series
-from tabcf.data.distinct import CategoryValues
-from tabcf.data.short_texts import distinct_texts, joined_codes, text_codes
+from tabcf.data.short_texts import ShortTexts, characters_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,33 +41,19 @@ class Kind(IntEnum):
 class TextColumn:
     """What was read of a column so far; `must_reread` where its first blocks were taken for less.
 
-    A part of missing values is kept as text, since in a text column `NA` is a value. `codes` has
-    the short texts of each part as numbers, as long as there were no others.
+    A part of missing values is kept as text, since in a text column `NA` is a value.
     """
 
     kind: Kind = Kind.MISSING
     parts: list[tuple[Kind, pa.Array]] = field(default_factory=list)
     must_reread: bool = False
-    codes: list[pa.DictionaryArray] = field(default_factory=list)
 
     def add(self, text: pa.StringArray) -> None:
         kind, part = typed(text, self.kind)
-        if part is text and len(self.codes) == len(self.parts):
-            found = text_codes(*_characters(text))
-            self.codes += [] if found is None else [found]
         if kind is Kind.TEXT and self.kind in (Kind.WHOLE, Kind.NUMBER):
             self.must_reread = True
         self.kind = max(self.kind, kind)
         self.parts.append((kind, part))
-
-    def listed(self) -> CategoryValues | None:
-        """All texts with each listed once; None unless all of them are short and there."""
-        if not self.codes or len(self.codes) < len(self.parts):
-            return None
-        codes, self.codes = joined_codes(self.codes), []
-        texts = distinct_texts(codes).to_numpy(zero_copy_only=False)
-        is_missing = np.zeros(len(codes), dtype=bool)
-        return CategoryValues(texts, is_missing, "str", codes.indices.to_numpy())
 
     def series(self) -> pd.Series[Any]:
         """All parts as one; they are let go."""
@@ -104,18 +89,20 @@ def typed(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array]:
 
 def _typed_once_each(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array] | None:
     """The same for few short values that come again and again; None where it is others."""
+    import pyarrow as pa
+
     if len(text[:_SAMPLE].unique()) > _FEW:
         return None
-    starts, characters = _characters(text)
-    codes = text_codes(starts, characters) if _is_clean(starts, characters) else None
-    if codes is None or len(codes.dictionary) > _FEW:
+    texts = ShortTexts()
+    codes = texts.codes(text) if _is_clean(*characters_of(text)) else None
+    if codes is None or len(texts) > _FEW:
         return None
-    kind, values = _typed_each(distinct_texts(codes), least)
-    return None if kind is Kind.TEXT else (kind, values.take(codes.indices))
+    kind, values = _typed_each(pa.array(texts.values(), pa.string()), least)
+    return None if kind is Kind.TEXT else (kind, values.take(pa.array(codes)))
 
 
 def _typed_each(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array]:
-    starts, characters = _characters(text)
+    starts, characters = characters_of(text)
     # Up to '9' there are digits, signs, dots and spaces, and none of the missing values but ''.
     if least < Kind.TEXT and len(characters) and characters.max() <= ord("9"):
         found = _plain_numbers(text, starts, characters, least)
@@ -178,15 +165,6 @@ def _typed_with_care(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array]
         except pa.ArrowInvalid:
             pass
     return Kind.TEXT, filled
-
-
-def _characters(text: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
-    """`(N + 1,)` int32 bounds of N values in their joined bytes, and those."""
-    _, offsets, data = text.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
-    if data is None:
-        return bounds, np.zeros(0, np.uint8)
-    return bounds - bounds[0], np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
 
 
 def _written_length(values: np.ndarray) -> int:

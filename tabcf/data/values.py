@@ -6,14 +6,18 @@ seen; the number 7 and the text "7" are told apart or refused, never matched by 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tabcf.data.distinct import CategoryKind, CategoryValues
+from tabcf.data.short_texts import ShortTexts
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "CategoryKind",
@@ -64,14 +68,15 @@ def _missing(series: pd.Series[Any]) -> np.ndarray:
 
 
 def id_values(source: Source, column: str, *, kind: CategoryKind | None = None) -> CategoryValues:
-    """A source's own column of ids; as text they are told apart once for all who ask."""
-    if kind == "int" or column not in source.listed:
-        found = category_values(source.frame[column], source, kind=kind)
-        if found.codes is None:
-            return found
+    """A source's own column of ids; but for near numbers they are told apart once for all."""
+    if column in source.listed and kind in (None, source.listed[column].kind):
+        return source.listed[column]
+    found = category_values(source.frame[column], source, kind=kind)
+    if kind is None and len(found.listed) >= _MANY and found.is_scattered:
+        found = found.listed_once()
+    if found.codes is not None:
         source.listed[column] = found
-    listed: CategoryValues = source.listed[column]
-    return listed
+    return found
 
 
 def read_as(series: pd.Series[Any], source: Source, *, kind: CategoryKind) -> CategoryValues:
@@ -146,17 +151,35 @@ def _listed(series: pd.Series[Any], is_missing: np.ndarray) -> CategoryValues:
     import pyarrow as pa
 
     column = pa.array(series.array)
-    encoded = column.dictionary_encode()
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    texts, codes = ShortTexts(), np.empty(len(column), dtype=np.int32)
+    start = 0
+    for chunk in chunks:
+        found = texts.codes(chunk.fill_null("") if chunk.null_count else chunk)
+        if found is None:
+            listed, codes = _listed_by_arrow(column)
+            break
+        codes[start : start + len(found)] = found
+        start += len(found)
+    else:
+        listed = texts.values()
+    if is_missing.any():
+        codes[is_missing] = len(listed)
+        listed = np.append(listed, np.array([""], dtype=object))
+    return CategoryValues(listed, is_missing, "str", codes)
+
+
+def _listed_by_arrow(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Different texts of any length, objects, and `(N,)` int32: which of them each row has."""
+    import pyarrow as pa
+
+    encoded = column.fill_null("").dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().chunk(0)
     listed = encoded.dictionary.to_numpy(zero_copy_only=False).astype(object)
-    codes = encoded.indices
-    if is_missing.any():
-        codes = codes.fill_null(len(listed))
-        listed = np.append(listed, np.array([""], dtype=object))
-    return CategoryValues(listed, is_missing, "str", codes.to_numpy(zero_copy_only=False))
+    return listed, np.array(encoded.indices)
 
 
 def _reread(series: pd.Series[Any], is_missing: np.ndarray, kind: CategoryKind) -> CategoryValues:

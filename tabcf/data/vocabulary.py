@@ -44,10 +44,10 @@ class Vocabulary:
 
     def grown(self, found: CategoryValues) -> Vocabulary:
         """The same with further values behind its own, sorted; itself where there are none."""
-        is_new = (self.encode(found) == 0) & ~found.is_missing
-        if not is_new.any():
+        values = found.distinct()
+        new = values[self.index_of(values) == 0]
+        if not len(new):
             return self
-        new = np.sort(pd.unique(found.values[is_new]))
         return Vocabulary(np.concatenate([self.values, new]), kind=self.kind)
 
     def __len__(self) -> int:
@@ -96,23 +96,21 @@ class Vocabulary:
         """The vocabulary that `to_json` described."""
         return cls(state["values"], kind=state["kind"])
 
-    @property
-    def span(self) -> tuple[int, int] | None:
-        """Of whole numbers that lie close together, the lowest, and how many there are from it."""
-        table = self._index_by_number
-        return None if table is None else (table[0], len(table[1]) - 1)
-
     @cached_property
     def _index_by_number(self) -> tuple[int, np.ndarray] | None:
-        """The lowest value and the indices from there on, behind them a 0; None if far apart."""
+        """The number below the lowest value, and indices from there on; None if far apart.
+
+        The first of them and the last, of the number above the highest value, are 0.
+        """
         if self.kind != "int" or not len(self.values):
             return None
         low, high = int(self.values.min()), int(self.values.max())
-        if high - low >= max(_WIDEST * len(self.values), _SMALL_SPAN):
+        is_lowest = low == np.iinfo(np.int64).min
+        if is_lowest or high - low >= max(_WIDEST * len(self.values), _SMALL_SPAN):
             return None
-        table = np.zeros(high - low + 2, dtype=np.int32)
-        table[self.values - low] = np.arange(1, len(self.values) + 1)
-        return low, table
+        table = np.zeros(high - low + 3, dtype=np.int32)
+        table[self.values - low + 1] = np.arange(1, len(self.values) + 1)
+        return low - 1, table
 
     @cached_property
     def _pandas_index(self) -> pd.Index[Any]:
@@ -124,13 +122,11 @@ class Vocabulary:
         return {value: index for index, value in enumerate(self.values.tolist(), start=1)}
 
 
-def _looked_up(values: np.ndarray, low: int, table: np.ndarray) -> np.ndarray:
-    """`(N,)` int32: what the table, which begins at `low`, has at values; 0 outside of it."""
+def _looked_up(values: np.ndarray, start: int, table: np.ndarray) -> np.ndarray:
+    """`(N,)` int32: what the table, which begins at `start`, has at values; outside its ends."""
     found = np.empty(len(values), dtype=np.int32)
-    high = low + len(table) - 2
-    for start in range(0, len(values), _BLOCK):
-        part = values[start : start + _BLOCK]
-        if part.min() < low or part.max() > high:
-            part = np.where((part < low) | (part > high), high + 1, part)
-        table.take(part - low, out=found[start : start + _BLOCK], mode="clip")
+    for first in range(0, len(values), _BLOCK):
+        part = values[first : first + _BLOCK]
+        # A difference that goes round past int64 is far outside of the table all the same.
+        table.take(part - start, out=found[first : first + _BLOCK], mode="clip")
     return found

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabcf.data import delimited, text_types
+from tabcf.data import delimited, short_texts, text_types
 from tabcf.data.entities import EntityPlan, build_entity
-from tabcf.data.short_texts import distinct_texts, joined_codes, text_codes
+from tabcf.data.short_texts import ShortTexts
 from tabcf.data.source import Source
 from tabcf.data.sources import read_source
 from tabcf.data.text_types import Kind, typed
@@ -22,23 +22,46 @@ from tabcf.data.values import id_values
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
 
 
-@given(st.lists(st.lists(WORDS, min_size=1, max_size=9), min_size=1, max_size=3))
-def test_short_texts_are_told_apart(blocks: list[list[str]]) -> None:
-    codes = []
+@given(
+    st.lists(st.lists(WORDS, max_size=9), min_size=1, max_size=4),
+    st.sampled_from([pa.string(), pa.large_string()]),
+)
+def test_short_texts_are_told_apart(blocks: list[list[str]], kind: pa.DataType) -> None:
+    texts, codes = ShortTexts(), []
     for words in blocks:
-        text = pa.array(["before", *words])[1:]
-        found = text_codes(*text_types._characters(text))
+        found = texts.codes(pa.array(["before", *words, "behind"], kind)[1:-1])
         assert found is not None
-        codes.append(found)
-    joined = joined_codes(codes)
-    texts = distinct_texts(joined).to_pylist()
+        codes += found.tolist()
     expected = [word for words in blocks for word in words]
-    assert [texts[code] for code in joined.indices.to_pylist()] == expected
-    assert texts == list(dict.fromkeys(expected))
+    values = texts.values().tolist()
+    assert [values[code] for code in codes] == expected
+    assert values == list(dict.fromkeys(expected))
 
 
-def test_a_longer_text_is_not_for_them() -> None:
-    assert text_codes(*text_types._characters(pa.array(["a", "123456789"]))) is None
+@pytest.mark.parametrize("n", [40, 30_000])
+def test_many_blocks_of_many_texts_are_told_apart(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists grow over many blocks, and numbers meet in slots."""
+    monkeypatch.setattr(short_texts, "_BLOCK", 1 << 10)
+    words = [f"u-{n}" for n in np.random.default_rng(0).integers(0, n, 60_000)]
+    texts = ShortTexts()
+    codes, expected = texts.codes(pa.array(words)), pd.factorize(np.array(words, dtype=object))
+    assert codes is not None
+    np.testing.assert_array_equal(codes, expected[0])
+    assert texts.values().tolist() == expected[1].tolist()
+
+
+@pytest.mark.parametrize("other", ["123456789", "a\0", "\0", "\0\1"])
+def test_longer_texts_and_zeros_are_not_for_them(other: str) -> None:
+    assert ShortTexts().codes(pa.array(["a", other])) is None
+
+
+def test_too_many_different_ones_are_not_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_texts, "_MOST", 20)
+    monkeypatch.setattr(short_texts, "_FIRST", 4)
+    monkeypatch.setattr(short_texts, "_BLOCK", 16)
+    few, many = ([str(n % most) for n in range(200)] for most in (20, 40))
+    assert ShortTexts().codes(pa.array(few)) is not None
+    assert ShortTexts().codes(pa.array(many)) is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +84,6 @@ def test_what_a_text_file_lists_of_ids_is_what_its_values_say(
     ids = [f"u{n}" for n in rng.integers(0, 40, 500)] + (["a longer id"] if long else [])
     pd.DataFrame({"user": ids, "n": 1}).to_csv(tmp_path / "rows.csv", index=False)
     source = read_source(str(tmp_path / "rows.csv"))
-    assert ("user" in source.listed) is not long
     assert id_values(source, "user").values.tolist() == ids
     some = np.array([3, 3, 400, 7])
     assert id_values(source.taken(some), "user").values.tolist() == [ids[n] for n in some]
