@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tabcf.data.plain_text import is_plain
 from tabcf.data.source import OnRows, Source
-from tabcf.data.text_types import Kind, TextColumn, typed
+from tabcf.data.text_types import MISSING_NUMBERS, Kind, TextColumn, typed
 from tabcf.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ __all__ = ["read_text", "text_batches"]
 
 _FIRST_LINE = 2
 _BLOCK_BYTES = 1 << 22
+# Of files of so many bytes the first ones are looked at, to guess which columns are numbers.
+_LEAST_BYTES, _SAMPLE_BYTES = 1 << 22, 1 << 18
 
 
 def read_text(
@@ -49,7 +52,7 @@ def read_text(
     import pyarrow as pa
 
     text = _Text.opened(path, name, columns)
-    read = _columns(text, {}, on_rows)
+    read = _columns_guessed(text, on_rows) or _columns(text, {}, on_rows)
     if any(column.must_reread for column in read.values()):
         read = _columns(text, {key: column.kind for key, column in read.items()}, on_rows)
     made = {}
@@ -91,6 +94,7 @@ class _Text:
         path: Where it is.
         name: What to call it in messages.
         header: The names of its columns.
+        start: The byte where its values begin.
         delimiter: What stands between values.
         columns: Those to read.
     """
@@ -98,39 +102,54 @@ class _Text:
     path: Path
     name: str
     header: tuple[str, ...]
+    start: int
     delimiter: str
     columns: tuple[str, ...]
 
     @classmethod
     def opened(cls, path: Path, name: str, columns: Collection[str] | None) -> _Text:
-        header, delimiter = _header(path, name)
+        header, start, delimiter = _header(path, name)
         chosen = tuple(key for key in header if columns is None or key in columns)
         # Without any, its rows are counted by the first one.
-        return cls(path, name, tuple(header), delimiter, chosen or tuple(header[:1]))
+        return cls(path, name, tuple(header), start, delimiter, chosen or tuple(header[:1]))
 
     def source(self, frame: pd.DataFrame) -> Source:
         others = self.header if len(self.columns) < len(self.header) else ()
         return Source(frame, self.name, is_text=True, first_line=_FIRST_LINE, all_columns=others)
 
-    def blocks(self) -> Iterator[pa.RecordBatch]:
-        """Its rows as text, a block at a time."""
+    def blocks(
+        self, numbers: Mapping[str, Kind] | None = None, *, size: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Its rows a block at a time, as text but for the columns that are said to be numbers.
+
+        Raises:
+            DataError: A row has too few or too many values, a text is no UTF-8, or what is said to
+                be a number is none.
+        """
         import pyarrow as pa
         from pyarrow import csv as pa_csv
 
+        types = {Kind.WHOLE: pa.int64(), Kind.NUMBER: pa.float64()}
+        kinds = numbers or {}
         try:
             yield from pa_csv.open_csv(
                 self.path,
                 read_options=pa_csv.ReadOptions(
                     use_threads=False,
-                    block_size=_BLOCK_BYTES,
+                    block_size=size or _BLOCK_BYTES,
                     column_names=self.header,
                     skip_rows=1,
                 ),
                 parse_options=pa_csv.ParseOptions(
-                    delimiter=self.delimiter, newlines_in_values=_has_quotes(self.path)
+                    delimiter=self.delimiter,
+                    newlines_in_values=numbers is None and self._has_quotes(),
                 ),
                 convert_options=pa_csv.ConvertOptions(
-                    column_types=dict.fromkeys(self.header, pa.string()),
+                    column_types={
+                        key: types[kinds[key]] if key in kinds else pa.string()
+                        for key in self.header
+                    },
+                    null_values=MISSING_NUMBERS,
                     strings_can_be_null=False,
                     include_columns=self.columns,
                 ),
@@ -138,29 +157,54 @@ class _Text:
         except pa.ArrowInvalid as error:
             raise DataError(f"{self.name}: {_csv_problem(str(error))}") from None
 
+    def _has_quotes(self) -> bool:
+        """Whether a value may go over several lines, which takes a second look at each block."""
+        with self.path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return content.find(b'"', self.start) >= 0
+
+
+def _columns_guessed(text: _Text, on_rows: OnRows | None) -> dict[str, TextColumn] | None:
+    """The chosen columns of a large file, those of numbers read as such rather than as text first.
+
+    Which these are is guessed from its first rows. None where that was wrong, or where the file has
+    numbers that may have been written in another way than they are read.
+    """
+    if text.path.stat().st_size < _LEAST_BYTES:
+        return None
+    try:
+        first = next(text.blocks(size=_SAMPLE_BYTES))
+        kinds = {
+            key: typed(values, Kind.MISSING)[0]
+            for key, values in zip(first.schema.names, first.columns, strict=True)
+        }
+        numbers = {key: kind for key, kind in kinds.items() if kind in (Kind.WHOLE, Kind.NUMBER)}
+        if not numbers or not is_plain(text.path, text.start, text.delimiter):
+            return None
+        return _columns(text, numbers, on_rows, are_numbers=True)
+    except (DataError, StopIteration):
+        return None
+
 
 def _columns(
-    text: _Text, kinds: Mapping[str, Kind], on_rows: OnRows | None
+    text: _Text, kinds: Mapping[str, Kind], on_rows: OnRows | None, *, are_numbers: bool = False
 ) -> dict[str, TextColumn]:
-    """The chosen columns, none narrower than `kinds` says."""
+    """The chosen columns, none narrower than `kinds` says, or read as the numbers that it says."""
     columns = {key: TextColumn(kinds.get(key, Kind.MISSING)) for key in text.columns}
     n_rows, n_bytes, size = 0, 0, text.path.stat().st_size
-    for batch in text.blocks():
+    for batch in text.blocks(kinds if are_numbers else None):
         for key, values in zip(batch.schema.names, batch.columns, strict=True):
-            columns[key].add(values)
+            if are_numbers and key in kinds:
+                columns[key].add_numbers(values)
+            else:
+                columns[key].add(values)
         n_rows, n_bytes = n_rows + len(batch), n_bytes + _BLOCK_BYTES
         if on_rows is not None:
             on_rows(n_rows, min(n_bytes / size, 1.0))
     return columns
 
 
-def _has_quotes(path: Path) -> bool:
-    """Whether a value may go over several lines, which takes a second look at each block."""
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(b'"', content.find(b"\n") + 1) >= 0
-
-
-def _header(path: Path, name: str) -> tuple[list[str], str]:
+def _header(path: Path, name: str) -> tuple[list[str], int, str]:
+    """The columns' names, the byte behind them, and what stands between values."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             line = file.readline()
@@ -176,7 +220,9 @@ def _header(path: Path, name: str) -> tuple[list[str], str]:
         raise DataError(f"{name}:1: column names must be unique; given twice: {', '.join(twice)}")
     if "" in names:
         raise DataError(f"{name}:1: column {names.index('') + 1} of {len(names)} has no name")
-    return names, delimiter
+    with path.open("rb") as file:
+        start = len(file.readline())
+    return names, start, delimiter
 
 
 def _delimiter(header: str) -> str:

@@ -82,12 +82,18 @@ class CategoryValues:
 
     @cached_property
     def _span(self) -> tuple[int, int] | None:
-        """Of whole numbers that lie close together the lowest, and how many there are from it."""
+        """Of whole numbers that lie close together a lower bound, and how many there are from it.
+
+        It is 0 where that is near, from which numbers are counted as they are.
+        """
         if self.kind != "int" or not len(self._present):
             return None
         low, high = int(self._present.min()), int(self._present.max())
-        n = high - low + 1
-        return (low, n) if n <= max(len(self._present), _SMALL_SPAN) else None
+        most = max(len(self._present), _SMALL_SPAN)
+        for start in (0, low):
+            if start <= low and high - start < most:
+                return start, high - start + 1
+        return None
 
 
 def counts_of(values: np.ndarray, n: int, low: int = 0) -> np.ndarray:

@@ -19,9 +19,10 @@ from tabcf.data.short_texts import ShortTexts, characters_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Kind", "TextColumn", "typed"]
+__all__ = ["MISSING_NUMBERS", "Kind", "TextColumn", "typed"]
 
-_MISSING_NUMBERS = ("", "NA", "NaN", "nan", "N/A", "null", "NULL", "None", "?")
+MISSING_NUMBERS = ("", "NA", "NaN", "nan", "N/A", "null", "NULL", "None", "?")
+"""What stands for no number; in a column of text these are values."""
 # Values that are looked at first: a text among them settles the column.
 _SAMPLE = 256
 # Of many values, so few different ones are typed once each.
@@ -54,6 +55,10 @@ class TextColumn:
             self.must_reread = True
         self.kind = max(self.kind, kind)
         self.parts.append((kind, part))
+
+    def add_numbers(self, values: pa.Array) -> None:
+        """Take values that were read as numbers of this column's kind."""
+        self.parts.append((self.kind, values))
 
     def series(self) -> pd.Series[Any]:
         """All parts as one; they are let go."""
@@ -146,7 +151,7 @@ def _typed_with_care(text: pa.StringArray, least: Kind) -> tuple[Kind, pa.Array]
 
     text = pc.utf8_trim_whitespace(text)
     filled = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-    is_missing = pc.is_in(text, value_set=pa.array(_MISSING_NUMBERS))
+    is_missing = pc.is_in(text, value_set=pa.array(MISSING_NUMBERS))
     if pc.all(is_missing).as_py():
         return Kind.MISSING, filled
     if least is Kind.TEXT:

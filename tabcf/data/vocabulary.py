@@ -128,5 +128,5 @@ def _looked_up(values: np.ndarray, start: int, table: np.ndarray) -> np.ndarray:
     for first in range(0, len(values), _BLOCK):
         part = values[first : first + _BLOCK]
         # A difference that goes round past int64 is far outside of the table all the same.
-        table.take(part - start, out=found[first : first + _BLOCK], mode="clip")
+        table.take(part - start if start else part, out=found[first : first + _BLOCK], mode="clip")
     return found

@@ -107,7 +107,7 @@ def test_the_quick_look_finds_what_the_careful_one_does(values: list[str]) -> No
 def test_a_parquet_file_of_many_blocks_is_read_as_arrow_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "ROWS", 16)
+    monkeypatch.setattr(parquet, "_STRETCH", 50)
     table = pa.table(
         {
             "text": [f"u{n}" for n in range(100)],
