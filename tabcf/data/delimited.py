@@ -6,6 +6,7 @@ So the text of one block only is in memory.
 from __future__ import annotations
 
 import csv
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
@@ -221,8 +222,8 @@ def _header(path: Path, name: str) -> tuple[list[str], int, str]:
     if "" in names:
         raise DataError(f"{name}:1: column {names.index('') + 1} of {len(names)} has no name")
     with path.open("rb") as file:
-        start = len(file.readline())
-    return names, start, delimiter
+        mark = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+    return names, mark + len(line.encode()), delimiter
 
 
 def _delimiter(header: str) -> str:

@@ -41,7 +41,8 @@ def read_both(path: Path, monkeypatch: pytest.MonkeyPatch, sample: int = 64) -> 
     st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=30),
     st.lists(st.sampled_from(NUMBERS + ODD + TOO_LARGE), max_size=3),
     st.sampled_from([",", "\t", ";", "|"]),
-    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(["utf-8", "utf-8-sig"]),
 )
 def test_numbers_are_read_as_texts_say(
     tmp_path: Path,
@@ -50,6 +51,7 @@ def test_numbers_are_read_as_texts_say(
     late: list[str],
     delimiter: str,
     end: str,
+    encoding: str,
 ) -> None:
     path = tmp_path / "rows.csv"
     rows = [
@@ -57,7 +59,7 @@ def test_numbers_are_read_as_texts_say(
         *(f"1{delimiter}{value}{delimiter}2" for value in early),
     ]
     rows += [f"3{delimiter}{value}{delimiter}u" for value in late]
-    path.write_bytes(end.join(rows).encode())
+    path.write_bytes(end.join(rows).encode(encoding))
     guessed, looked_at = read_both(path, monkeypatch)
     if isinstance(looked_at, str):
         assert guessed == looked_at
