@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+
+from tabcf.data.distinct import CategoryValues
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["as_table", "chosen_columns", "to_frame", "to_series"]
+__all__ = ["as_table", "chosen_columns", "listed_texts", "to_frame", "to_series"]
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -39,6 +42,20 @@ def to_series(array: pa.Array | pa.ChunkedArray) -> pd.Series[Any]:
         types = {pa.int64(): pd.Int64Dtype()}
         return pd.Series(array.to_pandas(types_mapper=types.get))
     return pd.Series(array.to_pandas())
+
+
+def listed_texts(column: pa.ChunkedArray) -> CategoryValues:
+    """Text of an Arrow dictionary, or of a few, with each value listed once."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    if len(encoded.dictionary.unique()) < len(encoded.dictionary):
+        encoded = encoded.dictionary_decode().dictionary_encode()
+    listed = encoded.dictionary.to_numpy(zero_copy_only=False).astype(object)
+    is_missing = np.asarray(encoded.is_null())
+    codes = encoded.indices
+    if is_missing.any():
+        codes = codes.fill_null(len(listed))
+        listed = np.append(listed, np.array([""], dtype=object))
+    return CategoryValues(listed, is_missing, "str", np.asarray(codes, dtype=np.int32))
 
 
 def as_table(batch: pa.RecordBatch) -> pa.Table:

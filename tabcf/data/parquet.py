@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tabcf.data.arrow import as_table, chosen_columns, to_frame
+from tabcf.data.arrow import as_table, chosen_columns, listed_texts, to_frame
+from tabcf.data.distinct import CategoryValues
 from tabcf.data.source import OnRows, Source, not_empty
 from tabcf.errors import DataError
 
@@ -119,11 +120,13 @@ def read_parquet(
             table = file.read(columns=chosen if others else None, use_threads=False)
             return Source(to_frame(table), name, all_columns=others)
         rest = [key for key in chosen if key not in numbers]
-        frame = to_frame(file.read(columns=rest, use_threads=False)) if rest else pd.DataFrame()
+        frame, listed = _others(path, file, rest) if rest else (pd.DataFrame(), {})
     # Arrow keeps what it let go of for itself.
     pa.default_memory_pool().release_unused()
     made = {key: numbers[key] if key in numbers else frame[key] for key in chosen}
-    return Source(pd.DataFrame(made, copy=False), name, all_columns=others)
+    source = Source(pd.DataFrame(made, copy=False), name, all_columns=others)
+    source.listed.update(listed)
+    return source
 
 
 def parquet_batches(path: Path, name: str, *, columns: Collection[str] | None) -> Iterator[Source]:
@@ -168,6 +171,40 @@ def _numbers(file: pq.ParquetFile, chosen: Sequence[str]) -> list[str]:
         if field.name in chosen
         and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
     ]
+
+
+def _others(
+    path: Path, file: pq.ParquetFile, names: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, CategoryValues]]:
+    """Columns of text, times and all else, and the different texts of those that list them."""
+    import pyarrow.parquet as pq
+
+    # Texts that a file lists once and then numbers are taken over as that.
+    listing = [name for name in names if _lists_texts(file, name)]
+    file = pq.ParquetFile(path, read_dictionary=listing)
+    frames, listed = {}, {}
+    for name in names:
+        table = file.read(columns=[name], use_threads=False)
+        if name in listing:
+            listed[name] = listed_texts(table.column(0))
+        frames[name] = to_frame(table)[name]
+    return pd.DataFrame(frames, copy=False), listed
+
+
+def _lists_texts(file: pq.ParquetFile, name: str) -> bool:
+    """Whether all row groups have the texts of a column as numbers of a list."""
+    import pyarrow as pa
+
+    place, type_ = file.schema_arrow.get_field_index(name), file.schema_arrow.field(name).type
+    # Nested columns before it have several places each in the file.
+    if file.metadata.num_columns != len(file.schema_arrow) or not pa.types.is_string(type_):
+        return False
+    chunks = [file.metadata.row_group(n).column(place) for n in range(file.metadata.num_row_groups)]
+    return all(
+        # A text that is not in a list takes four bytes and its own.
+        "RLE_DICTIONARY" in chunk.encodings and chunk.total_uncompressed_size < 4 * chunk.num_values
+        for chunk in chunks
+    )
 
 
 def _stretches(file: pq.ParquetFile) -> Iterator[tuple[int, int, list[int]]]:

@@ -6,18 +6,16 @@ seen; the number 7 and the text "7" are told apart or refused, never matched by 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tabcf.data.arrow import listed_texts
 from tabcf.data.distinct import CategoryKind, CategoryValues
 from tabcf.data.short_texts import ShortTexts
 from tabcf.data.sources import Source
 from tabcf.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = [
     "CategoryKind",
@@ -151,35 +149,20 @@ def _listed(series: pd.Series[Any], is_missing: np.ndarray) -> CategoryValues:
     import pyarrow as pa
 
     column = pa.array(series.array)
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    texts, codes = ShortTexts(), np.empty(len(column), dtype=np.int32)
-    start = 0
-    for chunk in chunks:
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    texts, codes, start = ShortTexts(), np.empty(len(column), dtype=np.int32), 0
+    for chunk in column.chunks:
         found = texts.codes(chunk.fill_null("") if chunk.null_count else chunk)
         if found is None:
-            listed, codes = _listed_by_arrow(column)
-            break
+            return listed_texts(column.dictionary_encode())
         codes[start : start + len(found)] = found
         start += len(found)
-    else:
-        listed = texts.values()
+    listed = texts.values()
     if is_missing.any():
         codes[is_missing] = len(listed)
         listed = np.append(listed, np.array([""], dtype=object))
     return CategoryValues(listed, is_missing, "str", codes)
-
-
-def _listed_by_arrow(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Different texts of any length, objects, and `(N,)` int32: which of them each row has."""
-    import pyarrow as pa
-
-    encoded = column.fill_null("").dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().chunk(0)
-    listed = encoded.dictionary.to_numpy(zero_copy_only=False).astype(object)
-    return listed, np.array(encoded.indices)
 
 
 def _reread(series: pd.Series[Any], is_missing: np.ndarray, kind: CategoryKind) -> CategoryValues:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tabcf.data import delimited, short_texts, text_types
+from tabcf.data.arrow import listed_texts
 from tabcf.data.entities import EntityPlan, build_entity
 from tabcf.data.short_texts import ShortTexts
 from tabcf.data.source import Source
@@ -105,3 +107,29 @@ def test_an_entitys_events_are_counted_row_by_row(kind: str) -> None:
     expected = values.value_counts().sort_index()
     assert entity.ids.values.tolist() == expected.index.tolist()
     assert entity.n_events.tolist() == [0, *expected.tolist()]
+
+
+@pytest.mark.parametrize("n", [40, 3000])
+def test_texts_that_a_parquet_file_lists_are_taken_over(n: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    users = [None if place % 9 == 0 else f"user {place}" for place in rng.integers(0, n, 6000)]
+    table = pa.table({"user": users, "empty": [None] * 6000, "at": range(6000)})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=2500)
+    source = read_source(str(tmp_path / "rows.parquet"))
+    # Where most of a list's texts come but once, the file has about as many texts as numbers.
+    assert ("user" in source.listed) is (n == 40)
+    assert (
+        source.frame["user"].astype(object).where(source.frame["user"].notna(), None).tolist()
+        == users
+    )
+    found = id_values(source, "user")
+    assert found.is_missing.tolist() == [user is None for user in users]
+    assert [value or None for value in found.values] == users
+    assert found.distinct().tolist() == sorted({user for user in users if user is not None})
+
+
+def test_a_list_that_has_a_text_twice_has_it_once() -> None:
+    column = pa.DictionaryArray.from_arrays([0, 1, 2, 1], ["b", "a", "b"])
+    found = listed_texts(pa.chunked_array([column]))
+    assert found.listed.tolist() == ["b", "a"]
+    assert found.values.tolist() == ["b", "a", "b", "a"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,37 @@ def test_many_missing_texts_are_no_value() -> None:
     found = category_values(source([None] * 2000, "str").frame["x"], source([None]), kind="str")
     assert Vocabulary.fitted(found).values.tolist() == []
     assert not Vocabulary(["a"], kind="str").encode(found).any()
+
+
+@pytest.mark.parametrize("longest", ["", " and more"])
+def test_an_empty_text_is_a_value_beside_missing_ones(longest: str) -> None:
+    values = [
+        None if n % 5 == 0 else "" if n % 5 == 1 else f"u{n % 5}{longest}" for n in range(2000)
+    ]
+    found = id_values(source(values, "str"), "x")
+    distinct, counts = found.counted()
+    assert distinct.tolist() == ["", *(f"u{n}{longest}" for n in (2, 3, 4))]
+    assert counts.tolist() == [400] * 4
+    assert Vocabulary.fitted(found).encode(found).tolist() == [n % 5 for n in range(2000)]
+
+
+def test_far_numbers_are_told_apart_once() -> None:
+    rows = source([(n % 9) * 10**15 for n in range(2000)])
+    found = id_values(rows, "x")
+    assert found.codes is not None
+    assert id_values(rows, "x", kind="int") is found
+    assert found.distinct().tolist() == [n * 10**15 for n in range(9)]
+
+
+@pytest.mark.parametrize("low", [-(2**63), -(2**63) + 1, 2**63 - 60])
+def test_numbers_at_the_ends_of_their_type_are_found(low: int) -> None:
+    values = np.arange(50, dtype=np.int64) + low
+    vocabulary = Vocabulary(values[::2], kind="int")
+    asked = np.concatenate([values, [-(2**63), 0, 2**63 - 1]] * 2)
+    expected = [
+        vocabulary.values.tolist().index(v) + 1 if v in vocabulary.values else 0 for v in asked
+    ]
+    assert vocabulary.index_of(asked).tolist() == expected
 
 
 def test_ids_are_told_apart_once_for_all_who_ask() -> None:
