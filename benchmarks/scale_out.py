@@ -100,7 +100,7 @@ def problem(case: str) -> tuple[Objective, nn.Module, nn.Module]:
     loss = BPR(TargetInfo("implicit"))
     rows = torch.arange(1, N_ITEMS + 1)
     catalogue = Catalogue(rows, torch.ones(len(rows), dtype=torch.int64))
-    chosen = Chosen(
+    chosen = Chosen.of_pairs(
         table.rows["user"].long(),
         table.rows["item"].long() - 1,
         n_users=sizes[0],

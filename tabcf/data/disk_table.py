@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import EntityTable, Table
-from tabcf.data.disk import DiskArrays
+from tabcf.data.disk import DiskArray, DiskArrays
 
-__all__ = ["DiskTable"]
+__all__ = ["DiskTable", "with_weight"]
 
 _ROWS, _CAT, _CONT, _TARGET, _WEIGHT = "rows.", "x_cat", "x_cont", "target", "weight"
 
@@ -65,3 +66,16 @@ class DiskTable:
             column(_WEIGHT),
             release=self._arrays.release,
         )
+
+
+def with_weight(table: Table, weight: Tensor) -> Table:
+    """A table on disk with other weights, `(N,)`, which are written there, too."""
+    array, release = DiskArray(), table.release
+    assert release is not None
+    array.append(weight.numpy())
+
+    def release_both() -> None:
+        release()
+        array.release()
+
+    return replace(table, weight=torch.from_numpy(array.opened()), release=release_both)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,11 +35,13 @@ def event_weights(source: Source, column: str | None) -> Tensor | None:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def decayed_weights(source: Source, at: str, *, half_life: float, unit: str = "day") -> Tensor:
+def decayed_weights(
+    sources: Iterable[Source], at: str, *, half_life: float, unit: str = "day"
+) -> Tensor:
     """`(N,)` float32: 1 for the newest row, half of it for each `half_life` that a row is older.
 
     Args:
-        source: N rows.
+        sources: N rows, in one part or in several.
         at: Their column of times; see `tabcf.data.dates.dates`.
         half_life: How much older a row is that counts half, in units.
         unit: `second`, `minute`, `hour` or `day`.
@@ -45,6 +49,14 @@ def decayed_weights(source: Source, at: str, *, half_life: float, unit: str = "d
     Raises:
         DataError: There is no such column, it holds no dates, or one is missing.
     """
+    times = np.concatenate([_times(source, at) for source in sources])
+    age = (times.max(initial=np.iinfo(np.int64).min) - times) / (half_life * _MICROSECONDS[unit])
+    np.negative(age, out=age)
+    return torch.from_numpy(np.exp2(age, out=age).astype(np.float32))
+
+
+def _times(source: Source, at: str) -> np.ndarray:
+    """`(n,)` int64 microseconds since 1970."""
     source.require([at])
     times, is_missing = microseconds(source.frame[at])
     if is_missing.any():
@@ -52,5 +64,4 @@ def decayed_weights(source: Source, at: str, *, half_life: float, unit: str = "d
             f"{source.name}: time_decay: column '{at}': {is_missing.sum():,} of {len(times):,} "
             "events have no time; an event without one has no age"
         )
-    age = (times.max() - times) / (half_life * _MICROSECONDS[unit])
-    return torch.from_numpy(np.exp2(-age).astype(np.float32))
+    return times

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from tabcf.contracts.inputs import Bag
+from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.table import Table
 from tabcf.data.attributes import attribute_of
 from tabcf.data.batches import select, slice_bag
@@ -39,6 +39,8 @@ __all__ = [
 
 # Numbers of a block of users × items: 2 MB.
 _BLOCK = 1 << 18
+# Users whose past is in memory at a time, and pairs that are counted at a time.
+_USERS, _PAIRS = 1 << 13, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,7 @@ class RankedUsers:
             place.
         hits: `(U, K)` booleans, whether the item at each place is relevant.
         n_relevant: `(U,)` int64, how many relevant items the user has in the whole catalogue.
-        seen: The item columns that are left out of each user's list, a bag of U rows; None if
-            nothing is.
+        seen: What is left out of each user's list; None if nothing is.
         ranks: Where each relevant item stands in the whole catalogue less what the user has seen,
             as `rank_relevant` has it, a bag of U rows; None if that was not asked for.
         n_candidates: `(U,)` int64, how many items each user's ranks are among; None likewise.
@@ -62,7 +63,7 @@ class RankedUsers:
     items: Tensor
     hits: Tensor
     n_relevant: Tensor
-    seen: Bag | None = None
+    seen: History | None = None
     ranks: Bag | None = None
     n_candidates: Tensor | None = None
 
@@ -94,11 +95,9 @@ def rank_users(
     user_inputs = select(table.entities["user"].inputs, torch.from_numpy(users))
     events = encoder.events_with({}, users, attributes=_of_users(encoder, newcomers, users))
     items = select(table.entities["item"].inputs, torch.arange(1, len(table.entities["item"])))
-    excluded = None if seen is None else _columns(seen, users)
-    history = trained.history_of(users)
     rng = Generator().manual_seed(trained.seed)
     if trained.first is None:
-        blocks = score_blocks(trained, user_inputs, events, items, history=history)
+        blocks = _scores(trained, users, user_inputs, events, items)
     else:
         found = _found(trained, trained.first, users, exclude_seen=seen is not None)
         lists = reordered(
@@ -109,12 +108,26 @@ def rank_users(
             trained.first.n,
             rng,
             found,
-            seen=excluded,
-            history=history,
+            seen=None if seen is None else _columns(seen, users),
+            history=trained.history_of(users),
         )
         blocks = _as_scores(lists, len(items.x_cat))
     wanted = _columns(relevant, users)
-    return _ranked(users, blocks, wanted, excluded, k=k, rng=rng, with_ranks=with_ranks)
+    return _ranked(users, blocks, wanted, seen, k=k, rng=rng, with_ranks=with_ranks)
+
+
+def _scores(
+    trained: Trained, users: np.ndarray, own: Inputs, events: Inputs, items: Inputs
+) -> Iterator[tuple[slice, Tensor]]:
+    """`(B, I)` scores of all users, of whom only some have their past in memory at a time."""
+    for start in range(0, len(users), _USERS):
+        rows = torch.arange(start, min(start + _USERS, len(users)))
+        history = trained.history_of(users[start : start + _USERS])
+        blocks = score_blocks(
+            trained, select(own, rows), select(events, rows), items, history=history
+        )
+        for block, scores in blocks:
+            yield slice(block.start + start, block.stop + start), scores
 
 
 def _of_users(encoder: Encoder, newcomers: Source | None, users: np.ndarray) -> Source | None:
@@ -138,7 +151,7 @@ def rank_found(
         users,
         _as_scores(found.lists, len(trained.encoder.tables["item"]) - 1),
         _columns(relevant, users),
-        None if seen is None else _columns(seen, users),
+        seen,
         k=trained.first.n,
         rng=Generator().manual_seed(trained.seed),
         with_ranks=with_ranks,
@@ -166,7 +179,7 @@ def _ranked(
     users: np.ndarray,
     blocks: Iterable[tuple[slice, Tensor]],
     wanted: Bag,
-    excluded: Bag | None,
+    seen: History | None,
     *,
     k: int,
     rng: Generator,
@@ -175,7 +188,7 @@ def _ranked(
     """Lists and ranks by scores, some users at a time."""
     lists, hits, ranks, n_candidates = [], [], [], []
     for block, scores in blocks:
-        left_out = None if excluded is None else slice_bag(excluded, block.start, block.stop)
+        left_out = None if seen is None else _columns(seen, users[block])
         to_find = slice_bag(wanted, block.start, block.stop)
         n_items = scores.shape[1]
         listed = rank_items(scores, left_out, k, rng)
@@ -193,7 +206,7 @@ def _ranked(
         torch.cat(lists),
         torch.cat(hits),
         wanted.lengths,
-        excluded,
+        seen,
         Bag(torch.cat(ranks), wanted.offsets) if with_ranks else None,
         torch.cat(n_candidates) if with_ranks else None,
     )
@@ -209,7 +222,9 @@ def training_counts(trained: Trained) -> tuple[Tensor, int]:
     """How many users had each item column in training, `(I,)`, and how many users had any."""
     assert trained.past is not None
     had = trained.past.positive
-    counts = np.bincount(had.items, minlength=len(trained.encoder.tables["item"]))
+    counts = np.zeros(len(trained.encoder.tables["item"]), dtype=np.int64)
+    for start in range(0, len(had.items), _PAIRS):
+        counts += np.bincount(had.items[start : start + _PAIRS], minlength=len(counts))
     return torch.from_numpy(counts[1:]), int((np.diff(had.bounds) > 0).sum())
 
 
@@ -225,7 +240,7 @@ def popular_lists(trained: Trained, ranked: RankedUsers, k: int) -> Tensor:
     step = max(_BLOCK // len(counts), 1)
     for start in range(0, n_users, step):
         stop = min(start + step, n_users)
-        left_out = None if ranked.seen is None else slice_bag(ranked.seen, start, stop)
+        left_out = None if ranked.seen is None else _columns(ranked.seen, ranked.users[start:stop])
         scores = counts.double().expand(stop - start, -1)
         lists.append(rank_items(scores, left_out, k, rng))
     return torch.cat(lists)
@@ -256,10 +271,8 @@ def relevant_items(table: Table, seen: History | None) -> tuple[np.ndarray, Hist
     n_users = len(table.entities["user"])
     found = History.of_pairs(users, items, n_users)
     if seen is not None:
-        span = len(table.entities["item"])
         pair_users, pair_items = found.pairs()
-        seen_users, seen_items = seen.pairs()
-        is_new = ~np.isin(pair_users * span + pair_items, seen_users * span + seen_items)
+        is_new = ~seen.holds(pair_users, pair_items)
         found = History.of_pairs(pair_users[is_new], pair_items[is_new], n_users)
     has_any = np.diff(found.bounds) > 0
     return np.flatnonzero(has_any).astype(np.int32), found

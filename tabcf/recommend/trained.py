@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from tabcf.contracts.layout import Layout
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.batches import mapped
 from tabcf.data.encoder import Encoder
+from tabcf.data.pairs import stands_in
 from tabcf.data.sources import Source
 from tabcf.errors import RunError
 from tabcf.losses.loss import Loss
@@ -49,20 +50,30 @@ class History:
     @classmethod
     def of_pairs(cls, users: np.ndarray, items: np.ndarray, n_users: int) -> History:
         """Sort and deduplicate pairs; row 0, somebody unknown, has no history."""
-        is_known = (users > 0) & (items > 0)
         span = int(items.max(initial=0)) + 1
-        pairs = users.astype(np.int64)
-        pairs *= span
-        pairs += items
-        if not is_known.all():
-            pairs = pairs[is_known]
+        return cls.of_parts([(users, items)], len(users), n_users=n_users, n_items=span)
+
+    @classmethod
+    def of_parts(
+        cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], n: int, *, n_users: int, n_items: int
+    ) -> History:
+        """The same of pairs that come in parts, n at most, by the numbers of rows there are."""
+        pairs, n_known = np.empty(n, np.int64), 0
+        for users, items in parts:
+            found = users.astype(np.int64)
+            found *= n_items
+            found += items
+            found = found[(users > 0) & (items > 0)]
+            pairs[n_known : n_known + len(found)] = found
+            n_known += len(found)
+        pairs = pairs[:n_known]
         # In place: pairs may be the largest thing in memory.
         pairs.sort()
         is_first = np.ones(len(pairs), dtype=bool)
         np.not_equal(pairs[1:], pairs[:-1], out=is_first[1:])
         pairs = pairs[is_first]
-        bounds = np.searchsorted(pairs, np.arange(n_users + 1) * span)
-        pairs %= span
+        bounds = np.searchsorted(pairs, np.arange(n_users + 1) * n_items)
+        pairs %= n_items
         return cls(pairs.astype(np.int32), bounds)
 
     def of_users(self, users: np.ndarray) -> Bag:
@@ -88,6 +99,13 @@ class History:
             np.concatenate([own_items, items]),
             len(self.bounds) - 1,
         )
+
+    def holds(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """`(n,)` booleans: which pairs of a user row and an item row are among them."""
+        own = torch.from_numpy(self.items), torch.from_numpy(self.bounds)
+        wanted = torch.from_numpy(users).long(), torch.from_numpy(items)
+        found: np.ndarray = stands_in(*own, *wanted).numpy()
+        return found
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and item rows, one pair an entry."""

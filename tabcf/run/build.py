@@ -13,6 +13,7 @@ from tabcf.contracts.layout import Layout
 from tabcf.contracts.model import ColumnRows, KnowsBiases, KnowsSpread, SetRows
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.order import Chunks
+from tabcf.data.pairs import event_counts
 from tabcf.errors import SpecError, TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric
 from tabcf.losses import Loss
@@ -214,27 +215,16 @@ def _sampled_objective(
     is unknown here, and leaving it out would teach the model which items those are.
     """
     assert encoded.past is not None
-    item = encoded.train.entities["item"]
-    rows = torch.nonzero(item.index).squeeze(1)
-    counts = torch.bincount(encoded.train.rows["item"].long(), minlength=len(item))[rows]
-    column = torch.full((len(item),), -1)
-    column[rows] = torch.arange(len(rows))
-    user_rows, item_rows = (torch.from_numpy(a).long() for a in encoded.past.positive.pairs())
-    is_trained = column[item_rows] >= 0
-    chosen = Chosen(
-        user_rows[is_trained],
-        column[item_rows[is_trained]],
-        n_users=len(encoded.train.entities["user"]),
-        n_items=len(rows),
-    )
+    train, chosen = encoded.train, encoded.past.positive
+    rows = torch.nonzero(train.entities["item"].index).squeeze(1)
+    catalogue = Catalogue(rows, event_counts(train, "item")[rows])
     sampler = registry.resolve("sampler", spec.negatives or Component.model_validate("uniform"))
-    catalogue = Catalogue(rows, counts)
     return SampledObjective(
-        encoded.train,
+        train,
         model,
         loss,
         sampler=sampler.definition.build(sampler.options)(catalogue),
-        chosen=chosen,
+        chosen=Chosen(torch.from_numpy(chosen.items), torch.from_numpy(chosen.bounds), rows),
         catalogue=catalogue,
         batch_size=spec.train.batch_size,
         masking=masking,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ __all__ = [
     "target_of",
     "training_rows",
     "weighted_events",
+    "weighted_rows",
 ]
 
 
@@ -317,7 +319,17 @@ def encode_split(
 def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: Source) -> Table:
     """The training rows as numbers, with the weights that the spec gives them."""
     train = encode_rows(encoder, target, learnable, is_training=True)
-    train = weighted_events(spec, train, learnable)
+    return weighted_rows(spec, weighted_events(spec, train, learnable), [learnable])
+
+
+def weighted_rows(spec: Spec, train: Table, sources: Iterable[Source]) -> Table:
+    """The training rows with what the spec's `train` makes of their weights.
+
+    Args:
+        spec: The spec.
+        train: The rows.
+        sources: The same rows as they were read, in one part or in several.
+    """
     by_user, by_item = spec.train.user_weights, spec.train.item_propensity
     by_age = spec.train.time_decay
     if by_user is not None:
@@ -325,9 +337,7 @@ def training_rows(spec: Spec, encoder: Encoder, target: TargetInfo, learnable: S
     if by_item is not None:
         train = weighted(train, propensity_weights(train, power=by_item.power, clip=by_item.clip))
     if by_age is not None:
-        decayed = decayed_weights(
-            learnable, by_age.at, half_life=by_age.half_life, unit=by_age.unit
-        )
+        decayed = decayed_weights(sources, by_age.at, half_life=by_age.half_life, unit=by_age.unit)
         train = weighted(train, decayed)
     return train
 

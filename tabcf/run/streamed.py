@@ -7,7 +7,7 @@ learns is what it would learn in memory with the rows shuffled alike.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from tabcf.contracts.definitions import ModelDefinition
+from tabcf.contracts.table import Table
 from tabcf.contracts.tables import EVENT
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.conditions import matching
 from tabcf.data.disk import DiskArray
-from tabcf.data.disk_table import DiskTable
+from tabcf.data.disk_table import DiskTable, with_weight
 from tabcf.data.encoder import Encoder
+from tabcf.data.pairs import row_blocks
 from tabcf.data.plans import ColumnPlan
 from tabcf.data.sources import OnRows, Source, read_batches, source_of_frame
 from tabcf.data.spool import Spool, spooled
@@ -45,6 +47,7 @@ from tabcf.run.prepare import (
     split_parts,
     target_of,
     weighted_events,
+    weighted_rows,
 )
 from tabcf.spec.reads import event_columns
 from tabcf.spec.records import Rows, Spec
@@ -108,14 +111,16 @@ def encode_streamed(
         table = encode_rows(encoder, target, block, is_training=True)
         written.append(weighted_events(spec, table, block))
     train = written.opened(encoder.tables)
+    weighed = weighted_rows(spec, train, blocks())
+    if weighed.weight is not None and weighed is not train:
+        train = with_weight(train, weighed.weight)
     past = None
     if {"user", "item"} <= set(spec.entities):
-        n_users = len(encoder.entities["user"])
-        users, items = (train.rows[name].numpy() for name in ("user", "item"))
-        positive = seen = History.of_pairs(users, items, n_users)
+        positive = seen = _history(encoder, _pairs_of(train), len(train))
         if not events.is_positive.all():
-            users, items = _ids(encoder, partial(spool.blocks, events.are_of(*parts)))
-            seen = History.of_pairs(users, items, n_users)
+            of_parts = events.are_of(*parts)
+            pairs = (_ids(encoder, block) for block in spool.blocks(of_parts))
+            seen = _history(encoder, pairs, int(np.count_nonzero(of_parts)))
         past = Past(positive, seen)
     assert train.release is not None
     train.release()
@@ -137,18 +142,6 @@ def _problems(spec: Spec, registry: Registry, plans: Collection[ColumnPlan]) -> 
     if model.solve is not None or spec.fit is not None:
         name = spec.model.name if spec.fit is None else f"fit: {spec.fit.name}"
         yield f"{what}{name} is solved from all rows at once"
-    for name in ("user_weights", "item_propensity", "time_decay"):
-        if getattr(spec.train, name) is not None:
-            yield f"{what}train.{name} weighs all rows at once"
-    if spec.loss is not None:
-        form = registry.resolve("loss", spec.loss).definition.form
-    else:
-        form = "sampled" if spec.target.implicit is not None else "pointwise"
-    if form != "pointwise":
-        yield (
-            f"{what}expected a loss of single events, such as mse or bce, and "
-            f"{'the default' if spec.loss is None else spec.loss.name} looks at users' other items"
-        )
 
 
 def _batches(
@@ -245,11 +238,21 @@ def _scaled(spec: Spec, registry: Registry, target: TargetInfo, blocks: Blocks) 
     return found
 
 
-def _ids(encoder: Encoder, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """User and item rows of all blocks' events."""
-    found: Mapping[str, list[np.ndarray]] = {"user": [], "item": []}
-    for block in blocks():
-        rows = encoder.encode_ids(block)
-        for name, parts in found.items():
-            parts.append(rows[name])
-    return np.concatenate(found["user"]), np.concatenate(found["item"])
+Pairs = tuple[np.ndarray, np.ndarray]
+"""User rows and item rows of some events."""
+
+
+def _history(encoder: Encoder, pairs: Iterable[Pairs], n: int) -> History:
+    sizes = (len(encoder.entities[name]) for name in ("user", "item"))
+    n_users, n_items = sizes
+    return History.of_parts(pairs, n, n_users=n_users, n_items=n_items)
+
+
+def _pairs_of(table: Table) -> Iterator[Pairs]:
+    for places in row_blocks(table):
+        yield table.rows["user"][places].numpy(), table.rows["item"][places].numpy()
+
+
+def _ids(encoder: Encoder, block: Source) -> Pairs:
+    rows = encoder.encode_ids(block)
+    return rows["user"], rows["item"]

@@ -15,8 +15,9 @@ from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Layout
 from tabcf.contracts.table import Table
+from tabcf.data.pairs import event_counts, row_blocks
 from tabcf.errors import TrainingError
-from tabcf.training.neighbours import co_occurrences, distinct_pairs, interactions
+from tabcf.training.neighbours import co_occurrences, distinct_pairs
 
 __all__ = ["EASE", "EDLAE", "BiasModel", "MeanModel", "PopularModel", "ease_weights"]
 
@@ -160,10 +161,11 @@ class PopularModel(nn.Module):
 
     def solve(self, problem: FitProblem) -> None:
         """Count training events."""
-        _, items = interactions(problem.train)
-        counts = torch.bincount(items, minlength=len(self.count))
-        counts[0] = 0
-        self.count.copy_(counts)
+        counts = event_counts(problem.train, "item")
+        index = problem.train.entities["item"].index.long()
+        of_index = torch.zeros(len(self.count), dtype=torch.int64).index_add_(0, index, counts)
+        of_index[0] = 0
+        self.count.copy_(of_index)
 
     def forward(
         self, x_cat: Tensor, x_cont: Tensor | None = None, x_sets: tuple[Bag, ...] | None = None
@@ -288,8 +290,7 @@ def _ratings(train: Table) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     There are no indices where there are no users or items.
     """
     assert train.target is not None
-    for start in range(0, len(train), _BLOCK):
-        places = slice(start, start + _BLOCK)
+    for places in row_blocks(train):
         users, items = (
             train.entities[name].index[train.rows[name][places]].long()
             if name in train.entities
@@ -297,8 +298,6 @@ def _ratings(train: Table) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
             for name in ("user", "item")
         )
         yield users, items, train.target[places]
-        if train.release is not None:
-            train.release()
 
 
 def _damped(sums: Tensor, counts: Tensor, damping: float) -> Tensor:

@@ -15,6 +15,7 @@ from tabcf.contracts.definitions import FitProblem
 from tabcf.contracts.inputs import Bag, Inputs, Query
 from tabcf.contracts.layout import Layout
 from tabcf.contracts.table import Table
+from tabcf.data.pairs import row_blocks
 from tabcf.errors import TrainingError
 
 __all__ = ["ItemKNN", "co_occurrences", "distinct_pairs", "interactions"]
@@ -107,10 +108,20 @@ def interactions(table: Table) -> tuple[Tensor, Tensor]:
 
 def distinct_pairs(table: Table) -> tuple[Tensor, Tensor]:
     """The same, each pair once, in the order of items, without unknown users and items."""
-    users, items = interactions(table)
-    is_known = (users > 0) & (items > 0)
-    n_users = int(users.max()) + 1 if len(users) else 1
-    pairs = torch.unique(items[is_known] * n_users + users[is_known])
+    index = table.entities["user"].index, table.entities["item"].index
+    n_users = int(index[0].max()) + 1
+    pairs, n = torch.empty(len(table), dtype=torch.int64), 0
+    for places in row_blocks(table):
+        users, items = (
+            own[table.rows[name][places]].long()
+            for name, own in zip(("user", "item"), index, strict=True)
+        )
+        is_known = (users > 0) & (items > 0)
+        known = items[is_known] * n_users + users[is_known]
+        pairs[n : n + len(known)] = known
+        n += len(known)
+    pairs[:n].numpy().sort()  # in place: pairs may be the largest thing in memory
+    pairs = torch.unique_consecutive(pairs[:n])
     return pairs % n_users, pairs // n_users
 
 

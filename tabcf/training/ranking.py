@@ -14,6 +14,7 @@ from tabcf.contracts.model import FactoredScorer, ItemScorer
 from tabcf.contracts.table import Table
 from tabcf.data.batches import bag_to_device, join, masked, select, select_bag, to_device, without
 from tabcf.data.order import Chunks, shuffled
+from tabcf.data.pairs import by_user
 from tabcf.errors import TrainingError
 from tabcf.nn.scoring import score_by_pairs, score_candidates
 from tabcf.training.samplers import Catalogue, Chosen, Drawn, Sampler
@@ -75,9 +76,8 @@ class SampledObjective:
         self.chunks = chunks
         self._masking = _by_side(table, masking)
         self._device = device
-        column = torch.zeros(len(table.entities["item"]), dtype=torch.int64)
-        column[catalogue.rows] = torch.arange(len(catalogue.rows))
-        self.own = column[table.rows["item"].long()]
+        self._column = torch.zeros(len(table.entities["item"]), dtype=torch.int64)
+        self._column[catalogue.rows] = torch.arange(len(catalogue.rows))
 
     @property
     def n_steps(self) -> int:
@@ -94,12 +94,16 @@ class SampledObjective:
         return self.batch_size * (1 + self.sampler.n)
 
     def epoch(self, rng: Generator) -> Iterator[SampledBatch]:
-        users = self.table.rows["user"]
-        for _, block in shuffled(self.table, self.batch_size, rng, self.chunks):
-            for chosen in block.split(self.batch_size):
-                own_users = users.index_select(0, chosen).long()
-                drawn = self.sampler.draw(own_users, self.own[chosen], self.chosen, rng)
-                yield self._batch(chosen, drawn, rng)
+        for table, block in shuffled(self.table, self.batch_size, rng, self.chunks):
+            for positions in block.split(self.batch_size):
+                _, drawn = self.drawn(table, positions, rng)
+                yield self._batch(table, positions, drawn, rng)
+
+    def drawn(self, table: Table, positions: Tensor, rng: Generator) -> tuple[Tensor, Drawn]:
+        """The columns of some events' own items, `(B,)`, and those drawn for them."""
+        users = table.rows["user"].index_select(0, positions).long()
+        own = self._column.index_select(0, table.rows["item"].index_select(0, positions))
+        return own, self.sampler.draw(users, own, self.chosen, rng)
 
     def loss(self, batch: SampledBatch) -> Tensor:
         raw = score_candidates(self.model, batch.query, batch.items)
@@ -113,9 +117,9 @@ class SampledObjective:
         other.model = model
         return other
 
-    def _batch(self, positions: Tensor, drawn: Drawn, rng: Generator) -> SampledBatch:
-        query = self._query(positions, rng)
-        own = self.table.rows["item"].index_select(0, positions).long()
+    def _batch(self, table: Table, positions: Tensor, drawn: Drawn, rng: Generator) -> SampledBatch:
+        query = self._query(table, positions, rng)
+        own = table.rows["item"].index_select(0, positions).long()
         others = self.catalogue.rows[drawn.columns]
         if self.sampler.pool > 1:
             drawn, others = self._hardest(query, drawn, others)
@@ -126,8 +130,8 @@ class SampledObjective:
             others = others[:, :0]
         rows = torch.cat([own[:, None], others], 1).flatten()
         items = masked(select(self.table.entities["item"].inputs, rows), self._masking.item, rng)
-        items = self._item_sets(items, positions, rows.view(len(positions), -1).shape[1])
-        target, weight = self.table.target, self.table.weight
+        items = self._item_sets(table, items, positions, rows.view(len(positions), -1).shape[1])
+        target, weight = table.target, table.weight
         sampled = Sampled(
             drawn.is_valid,
             drawn.log_q,
@@ -142,31 +146,32 @@ class SampledObjective:
             None if weight is None else weight.index_select(0, positions).to(device),
         )
 
-    def _query(self, positions: Tensor, rng: Generator) -> Query:
+    def _query(self, table: Table, positions: Tensor, rng: Generator) -> Query:
         """The users' and the events' own columns, in the order of the layout."""
         parts = {}
-        for name, entity in self.table.entities.items():
+        for name, entity in table.entities.items():
             if name != "item":
-                rows = self.table.rows[name].index_select(0, positions)
+                rows = table.rows[name].index_select(0, positions)
                 parts[name] = select(entity.inputs, rows)
-        user = masked(self._user_sets(parts.pop("user"), positions), self._masking.user, rng)
-        event = join(select(self.table.events, positions), *parts.values())
+        user = self._user_sets(table, parts.pop("user"), positions)
+        user = masked(user, self._masking.user, rng)
+        event = join(select(table.events, positions), *parts.values())
         event = masked(event, self._masking.event, rng)
         return Query(to_device(user, self._device), to_device(event, self._device))
 
-    def _user_sets(self, user: Inputs, positions: Tensor) -> Inputs:
+    def _user_sets(self, table: Table, user: Inputs, positions: Tensor) -> Inputs:
         """The users' sets without what the events themselves put there."""
         bags = list(user.x_sets)
-        for column, values in self.table.left_out.items():
+        for column, values in table.left_out.items():
             if column < len(bags):
                 bags[column] = without(bags[column], values.index_select(0, positions))
         return user._replace(x_sets=tuple(bags))
 
-    def _item_sets(self, items: Inputs, positions: Tensor, n: int) -> Inputs:
+    def _item_sets(self, table: Table, items: Inputs, positions: Tensor, n: int) -> Inputs:
         """The same for the items' sets; only the first of each n items is the event's own."""
         bags = list(items.x_sets)
-        before = len(self.table.entities["user"].inputs.x_sets)
-        for column, values in self.table.left_out.items():
+        before = len(table.entities["user"].inputs.x_sets)
+        for column, values in table.left_out.items():
             if before <= column < before + len(bags):
                 own = values.new_zeros(len(positions), n)
                 own[:, 0] = values.index_select(0, positions)
@@ -248,16 +253,9 @@ class CatalogueObjective:
         catalogue = torch.nonzero(table.entities["item"].index).squeeze(1)
         self._items = select(table.entities["item"].inputs, catalogue)
         self._items_there = to_device(self._items, device)
-        column = table.entities["item"].index.index_select(0, table.rows["item"]) - 1
-        order = torch.argsort(table.rows["user"], stable=True)
-        self._user_rows, counts = torch.unique_consecutive(
-            table.rows["user"][order], return_counts=True
-        )
-        self._positives = Bag(
-            column[order].long(),
-            torch.cumsum(counts, 0) - counts,
-            None if table.weight is None else table.weight[order],
-        )
+        had = by_user(table, table.entities["item"].index - 1)
+        self._user_rows = had.users
+        self._positives = Bag(had.items, had.counts.cumsum(0) - had.counts, had.weight)
 
     @property
     def n_steps(self) -> int:
@@ -283,6 +281,7 @@ class CatalogueObjective:
             blank = Inputs(torch.zeros(n, 0, dtype=torch.int32), torch.zeros(n, 0))
             query = Query(to_device(users, self._device), to_device(blank, self._device))
             positives = select_bag(self._positives, chosen)
+            positives = positives._replace(values=positives.values.long())
             yield UserBatch(query, items, bag_to_device(positives, self._device))
 
     def loss(self, batch: UserBatch) -> Tensor:

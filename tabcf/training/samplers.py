@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor
 
+from tabcf.data.pairs import stands_in
+
 __all__ = [
     "Catalogue",
     "Chosen",
@@ -23,6 +25,8 @@ __all__ = [
 
 # Users × items up to which who chose what is kept as a table of booleans: 64 MB.
 _MOST_CELLS = 1 << 26
+# Pairs at a time while that table is filled.
+_PAIRS = 1 << 20
 # Times that an item is drawn anew because its user has chosen it.
 _MOST_REDRAWS = 8
 # Parts of 0 to 1 for each column, which say where to begin to look for one that is drawn.
@@ -56,40 +60,57 @@ class Drawn(NamedTuple):
 
 
 class Chosen:
-    """Which pairs of a user and an item are positives in training.
+    """Which items users chose in training, which are no negatives.
 
     Args:
-        users: `(P,)` user rows.
-        columns: `(P,)` columns of the catalogue.
-        n_users: Number of user rows.
-        n_items: Number of columns.
+        items: `(P,)` int32 item rows of all users, one user's behind the other's and rising.
+        bounds: `(U + 1,)` int64: user row u has `items[bounds[u]:bounds[u + 1]]`.
+        rows: `(I,)` the item rows of the catalogue's columns, rising.
 
     Example:
-        >>> chosen = Chosen(torch.tensor([0, 1]), torch.tensor([2, 0]), n_users=2, n_items=3)
+        >>> pairs = torch.tensor([0, 1]), torch.tensor([2, 0])
+        >>> chosen = Chosen.of_pairs(*pairs, n_users=2, n_items=3)
         >>> chosen.holds(torch.tensor([[0], [1]]), torch.tensor([[2, 1], [2, 0]])).tolist()
         [[True, False], [False, True]]
     """
 
-    def __init__(self, users: Tensor, columns: Tensor, *, n_users: int, n_items: int) -> None:
-        self._n_items = n_items
-        keys = users.long() * n_items + columns.long()
+    def __init__(self, items: Tensor, bounds: Tensor, rows: Tensor) -> None:
+        self._items, self._bounds, self._rows = items, bounds, rows
         self._table: Tensor | None = None
-        self._keys = keys
-        if n_users * n_items <= _MOST_CELLS:
-            self._table = torch.zeros(n_users * n_items, dtype=torch.bool)
-            self._table[keys] = True
-        else:
-            self._keys = torch.unique(keys)
+        n_users = len(bounds) - 1
+        if n_users * len(rows) <= _MOST_CELLS:
+            self._table = self._as_table(n_users)
+
+    @classmethod
+    def of_pairs(cls, users: Tensor, columns: Tensor, *, n_users: int, n_items: int) -> Chosen:
+        """The same of `(P,)` users and columns of a catalogue that has as many rows."""
+        pairs = torch.unique(users.long() * n_items + columns.long())
+        bounds = torch.searchsorted(pairs, torch.arange(n_users + 1) * n_items)
+        return cls((pairs % n_items).int(), bounds, torch.arange(n_items))
 
     def holds(self, users: Tensor, columns: Tensor) -> Tensor:
-        """Booleans, in the shape that both broadcast to."""
-        keys = users.long() * self._n_items + columns
+        """Booleans, in the shape that user rows and columns of the catalogue broadcast to."""
+        users = users.long()
         if self._table is not None:
+            keys = users * len(self._rows) + columns
             return self._table.index_select(0, keys.flatten()).view_as(keys)
-        if not len(self._keys):
-            return torch.zeros_like(keys, dtype=torch.bool)
-        place = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
-        return self._keys[place] == keys
+        users, columns = torch.broadcast_tensors(users, columns)
+        wanted = self._rows.index_select(0, columns.flatten())
+        return stands_in(self._items, self._bounds, users.flatten(), wanted).view(columns.shape)
+
+    def _as_table(self, n_users: int) -> Tensor:
+        """`(U * I,)` booleans, filled some pairs at a time."""
+        column = torch.full((int(self._rows.max()) + 1 if len(self._rows) else 1,), -1)
+        column[self._rows] = torch.arange(len(self._rows))
+        table = torch.zeros(n_users * len(self._rows), dtype=torch.bool)
+        for start in range(0, len(self._items), _PAIRS):
+            items = self._items[start : start + _PAIRS].long()
+            places = torch.arange(start, start + len(items))
+            users = torch.searchsorted(self._bounds, places, right=True) - 1
+            columns = torch.where(items < len(column), column[items.clamp_max(len(column) - 1)], -1)
+            is_there = columns >= 0
+            table[users[is_there] * len(self._rows) + columns[is_there]] = True
+        return table
 
 
 class Sampler(Protocol):

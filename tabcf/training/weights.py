@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from tabcf.contracts.table import Table
+from tabcf.data.pairs import event_counts, row_blocks
 
 __all__ = ["propensity_weights", "user_weights", "weighted"]
+
+# Weights that are added up at a time.
+_BLOCK = 1 << 20
 
 
 def user_weights(table: Table, *, power: float | None = None, cap: int | None = None) -> Tensor:
@@ -31,13 +35,13 @@ def user_weights(table: Table, *, power: float | None = None, cap: int | None = 
         >>> user_weights(table, power=0.5)
         tensor([0.5000, 0.5000, 0.5000, 0.5000, 1.0000])
     """
-    n = _counts(table, "user")
+    n = event_counts(table, "user").double()
     weight = torch.ones_like(n)
     if power is not None:
         weight = weight * n.pow(-power)
     if cap is not None:
         weight = weight * (cap / n).clamp(max=1.0)
-    return weight.float()
+    return _of_events(table, "user", weight)
 
 
 def propensity_weights(table: Table, *, power: float, clip: float) -> Tensor:
@@ -52,8 +56,8 @@ def propensity_weights(table: Table, *, power: float, clip: float) -> Tensor:
         power: How much popularity says of having been seen; 0 weighs all events the same.
         clip: The largest weight, which bounds what a single event can do.
     """
-    n = _counts(table, "item")
-    return (n.max() / n).pow(power).clamp(max=clip).float()
+    n = event_counts(table, "item").double()
+    return _of_events(table, "item", (n.max() / n).pow(power).clamp(max=clip))
 
 
 def weighted(table: Table, weight: Tensor) -> Table:
@@ -64,11 +68,15 @@ def weighted(table: Table, weight: Tensor) -> Table:
     """
     if table.weight is not None:
         weight = weight * table.weight
-    mean = weight.mean().clamp_min(torch.finfo(weight.dtype).tiny)
+    # By blocks, so that it is the same number wherever the weights are.
+    total = sum(float(block.double().sum()) for block in weight.split(_BLOCK))
+    mean = max(total / max(len(weight), 1), torch.finfo(weight.dtype).tiny)
     return replace(table, weight=weight / mean)
 
 
-def _counts(table: Table, entity: str) -> Tensor:
-    """`(N,)` float64: how many events have the same user, or item, as each."""
-    rows = table.rows[entity].long()
-    return torch.bincount(rows)[rows].double()
+def _of_events(table: Table, entity: str, weight: Tensor) -> Tensor:
+    """`(N,)` float32: each event's weight by the row of its user, or item."""
+    of_row, found = weight.float(), torch.empty(len(table))
+    for places in row_blocks(table):
+        found[places] = of_row.index_select(0, table.rows[entity][places])
+    return found

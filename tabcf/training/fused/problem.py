@@ -155,20 +155,19 @@ def _drawn_blocks(
     objective: SampledObjective, model: DotProduct
 ) -> Callable[[Generator], Iterator[Block]]:
     """The events of a sampled objective, with items drawn for a block at a time."""
-    table, catalogue = objective.table, objective.catalogue
     starts = _starts(model)
-    users = table.rows["user"].long()
-    user_ids = table.entities["user"].index.index_select(0, users) + starts[model.user]
-    item_ids = table.entities["item"].index.index_select(0, catalogue.rows) + starts[model.item]
+    entities = objective.table.entities
+    user_ids = entities["user"].index + starts[model.user]
+    item_ids = entities["item"].index.index_select(0, objective.catalogue.rows)
+    item_ids = item_ids + starts[model.item]
 
     def blocks(rng: Generator) -> Iterator[Block]:
-        order = shuffled(table, objective.batch_size, rng, objective.chunks)
-        for _, positions in order:
-            own = objective.own.index_select(0, positions)
-            own_users = users.index_select(0, positions)
-            drawn = objective.sampler.draw(own_users, own, objective.chosen, rng)
+        order = shuffled(objective.table, objective.batch_size, rng, objective.chunks)
+        for table, positions in order:
+            own, drawn = objective.drawn(table, positions, rng)
             others = item_ids.index_select(0, drawn.columns.flatten()).view_as(drawn.columns)
-            pairs = user_ids.index_select(0, positions), item_ids.index_select(0, own)
+            users = table.rows["user"].index_select(0, positions)
+            pairs = user_ids.index_select(0, users), item_ids.index_select(0, own)
             ids = torch.stack([*pairs, *others.masked_fill(~drawn.is_valid, -1).unbind(1)], 1)
             weight = table.weight
             yield Block(ids, None, None if weight is None else weight.index_select(0, positions))

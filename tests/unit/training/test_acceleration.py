@@ -77,7 +77,9 @@ def drawn(device: torch.device) -> tuple[nn.Module, Objective]:
         model,
         BPR(TargetInfo("implicit")),
         sampler=PopularitySampler(catalogue, n=3, power=0.5),
-        chosen=Chosen(events.rows["user"].long(), columns, n_users=N_USERS + 1, n_items=N_ITEMS),
+        chosen=Chosen.of_pairs(
+            events.rows["user"].long(), columns, n_users=N_USERS + 1, n_items=N_ITEMS
+        ),
         catalogue=catalogue,
         batch_size=64,
         device=device,

@@ -74,7 +74,7 @@ def sampled(table: Table, model: nn.Module, *, n: int, power: float = 0.0, size:
     rows = torch.arange(1, len(table.entities["item"]))
     catalogue = Catalogue(rows, counts)
     columns = table.rows["item"].long() - 1
-    chosen = Chosen(
+    chosen = Chosen.of_pairs(
         table.rows["user"].long(), columns, n_users=len(table.entities["user"]), n_items=len(rows)
     )
     sampler = (

@@ -125,7 +125,7 @@ def pairwise(seed: int) -> tuple[nn.Module, nn.Module, Steps]:
         model,
         loss,
         sampler=UniformSampler(catalogue, n=2),
-        chosen=Chosen(users, columns, n_users=N_USERS + 1, n_items=N_ITEMS),
+        chosen=Chosen.of_pairs(users, columns, n_users=N_USERS + 1, n_items=N_ITEMS),
         catalogue=catalogue,
         batch_size=64,
     )

@@ -27,7 +27,7 @@ from tabcf.training.samplers import (
 )
 
 CATALOGUE = Catalogue(torch.arange(1, 11), torch.tensor([50, 20, 10, 5, 5, 4, 3, 2, 1, 1]))
-NOBODY = Chosen(torch.zeros(0), torch.zeros(0), n_users=3, n_items=10)
+NOBODY = Chosen.of_pairs(torch.zeros(0), torch.zeros(0), n_users=3, n_items=10)
 
 
 def rng(seed: int = 0) -> Generator:
@@ -43,7 +43,7 @@ def test_what_is_chosen_is_known_in_both_ways(pairs: set[tuple[int, int]], is_la
     patch = pytest.MonkeyPatch()
     if is_large:
         patch.setattr(samplers, "_MOST_CELLS", 0)
-    chosen = Chosen(users, columns, n_users=5, n_items=7)
+    chosen = Chosen.of_pairs(users, columns, n_users=5, n_items=7)
     patch.undo()
     held = chosen.holds(torch.arange(5)[:, None], torch.arange(7)[None])
     assert {(int(u), int(i)) for u, i in held.nonzero()} == pairs
@@ -63,7 +63,7 @@ def test_what_is_chosen_is_known_in_both_ways(pairs: set[tuple[int, int]], is_la
 def test_a_positive_of_training_is_never_drawn_as_a_valid_negative(sampler: Any) -> None:
     users = torch.arange(3).repeat(40)
     own = torch.randint(10, (120,), generator=rng(1))
-    chosen = Chosen(
+    chosen = Chosen.of_pairs(
         torch.tensor([0] * 9 + [1, 1]),
         torch.tensor([*range(9), 4, 5]),
         n_users=3,
@@ -107,7 +107,7 @@ def test_many_items_are_drawn_at_once_as_few_are(counts: list[int], power: float
     catalogue = Catalogue(torch.arange(1, len(counts) + 1), torch.tensor(counts))
     sampler = PopularitySampler(catalogue, n=1, power=power)
     users, own = torch.zeros(3000, dtype=torch.long), torch.zeros(3000, dtype=torch.long)
-    nobody = Chosen(torch.zeros(0), torch.zeros(0), n_users=1, n_items=len(counts))
+    nobody = Chosen.of_pairs(torch.zeros(0), torch.zeros(0), n_users=1, n_items=len(counts))
     patch = pytest.MonkeyPatch()
     found = []
     for least in (0, 10**9):
