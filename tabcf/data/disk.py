@@ -16,7 +16,7 @@ import numpy as np
 
 from tabcf.errors import DataError
 
-__all__ = ["DiskArray", "DiskArrays"]
+__all__ = ["DiskArray", "DiskArrays", "let_go"]
 
 # Bytes copied at a time where values get a wider type.
 _COPIED = 1 << 22
@@ -81,9 +81,8 @@ class DiskArray:
 
     def release(self) -> None:
         """Let go of the memory that reading took, where the system can do that."""
-        advice = getattr(mmap, "MADV_DONTNEED", None)
-        if self._map is not None and advice is not None:
-            self._map.madvise(advice)
+        if self._map is not None:
+            let_go(self._map)
 
     def _widen(self, dtype: np.dtype[Any]) -> None:
         """Give all rows so far another type."""
@@ -128,6 +127,13 @@ class DiskArrays:
         """Let go of the memory that reading took."""
         for array in self._arrays.values():
             array.release()
+
+
+def let_go(mapped: mmap.mmap) -> None:
+    """Let go of the memory that reading a map took, where the system can do that."""
+    advice = getattr(mmap, "MADV_DONTNEED", None)
+    if advice is not None:
+        mapped.madvise(advice)
 
 
 def _no_room(error: OSError) -> DataError:

@@ -77,12 +77,22 @@ class Entries:
             self._remove(folder)
         return None
 
-    def write(self, key: str, write: Callable[[Path], None], *, label: str = "") -> bool:
+    def write(
+        self, key: str, write: Callable[[Path], None], *, label: str = "", n_bytes: int = 0
+    ) -> bool:
         """Make an entry of what `write` puts into an empty folder.
+
+        Args:
+            key: The entry's.
+            write: Writes it.
+            label: What it is of.
+            n_bytes: What it will have at least; what is too large then is not begun.
 
         Returns:
             Whether it is there now; not if the disk is full or it is larger than all may be.
         """
+        if n_bytes > self.limit:
+            return False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))

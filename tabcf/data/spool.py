@@ -7,7 +7,7 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ from tabcf.errors import DataError
 
 __all__ = ["Spool", "spooled"]
 
-# Rows of a block: some ten columns of them are some ten megabytes.
-_BLOCK = 1 << 17
+# Rows of a block, and values of all its columns: ten megabytes.
+_BLOCK, _VALUES = 1 << 17, 1 << 20
 # Whole numbers up to here are the same as floats, which have room for missing ones.
 _EXACT = 1 << 53
 
@@ -58,6 +58,7 @@ class Spool:
         columns: `(N,)` memory maps by name; of a text, the places of its values in `texts`.
         texts: The different values of each column of text.
         dtypes: What the other columns are given as; they may be kept in a narrower type.
+        release: Lets go of the memory that reading took.
     """
 
     name: str
@@ -66,15 +67,15 @@ class Spool:
     columns: dict[str, np.ndarray]
     texts: dict[str, np.ndarray]
     dtypes: dict[str, np.dtype[Any]]
-    _arrays: tuple[DiskArray, ...]
+    release: Callable[[], None]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def release(self) -> None:
-        """Let go of the memory that reading took."""
-        for array in self._arrays:
-            array.release()
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the columns on disk."""
+        return sum(values.nbytes for values in self.columns.values())
 
     def frame(self) -> pd.DataFrame:
         """All rows as a frame that is read from disk where it is looked at; texts as categories."""
@@ -87,6 +88,10 @@ class Spool:
                 found[name] = values
         return pd.DataFrame(found, copy=False)
 
+    def source(self) -> Source:
+        """The same with what to call them."""
+        return Source(self.frame(), self.name, self.is_text)
+
     def distinct(self, column: str) -> Source:
         """A text column's different values, a row each; and a missing one if there are any."""
         values: list[Any] = self.texts[column].tolist()
@@ -96,8 +101,9 @@ class Spool:
 
     def blocks(self, is_chosen: np.ndarray | None = None) -> Iterator[Source]:
         """The rows, or those that `(N,)` booleans choose, some at a time."""
-        for start in range(0, len(self), _BLOCK):
-            places: slice | np.ndarray = slice(start, start + _BLOCK)
+        n_rows = self._block
+        for start in range(0, len(self), n_rows):
+            places: slice | np.ndarray = slice(start, start + n_rows)
             first_line = None if self.first_line is None else self.first_line + start
             if is_chosen is not None and not (chosen := is_chosen[places]).all():
                 places, first_line = start + np.flatnonzero(chosen), None
@@ -113,14 +119,20 @@ class Spool:
         n = int(np.count_nonzero(is_chosen))
         found = {name: np.empty(n, values.dtype) for name, values in self.columns.items()}
         n_taken = 0
-        for start in range(0, len(self) if n else 0, _BLOCK):
-            chosen = is_chosen[start : start + _BLOCK]
+        n_rows = self._block
+        for start in range(0, len(self) if n else 0, n_rows):
+            chosen = is_chosen[start : start + n_rows]
             stop = n_taken + int(np.count_nonzero(chosen))
             for name, values in self.columns.items():
-                found[name][n_taken:stop] = values[start : start + _BLOCK][chosen]
+                found[name][n_taken:stop] = values[start : start + n_rows][chosen]
             n_taken = stop
             self.release()
         return self._source(found, None)
+
+    @property
+    def _block(self) -> int:
+        """Rows of a block: fewer where there are many columns."""
+        return max(min(_BLOCK, _VALUES // len(self.columns)), 1)
 
     def _source(self, columns: Mapping[str, np.ndarray], first_line: int | None) -> Source:
         import pyarrow as pa
@@ -181,6 +193,11 @@ def spooled(batches: Iterable[Source], columns: Sequence[str] | None = None) -> 
                 array.append(_narrowed(values))
     if first is None:
         raise DataError("data: expected rows, got none")
+
+    def release() -> None:
+        for array in arrays.values():
+            array.release()
+
     return Spool(
         first.name,
         first.is_text,
@@ -188,7 +205,7 @@ def spooled(batches: Iterable[Source], columns: Sequence[str] | None = None) -> 
         {name: array.opened() for name, array in arrays.items()},
         {name: np.array(own.values, dtype=object) for name, own in texts.items()},
         dtypes,
-        tuple(arrays.values()),
+        release,
     )
 
 

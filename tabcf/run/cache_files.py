@@ -14,7 +14,8 @@ from tabcf.data.encoder import Encoder
 from tabcf.data.entities import Entity, EntityPlan
 from tabcf.data.frames import open_frame, open_source, write_frame, write_source
 from tabcf.data.infer import ColumnGuess
-from tabcf.data.stored import arrays_of, open_arrays, table_of, write_arrays
+from tabcf.data.spool_files import open_spool, write_spool
+from tabcf.data.stored import arrays_of, map_arrays, open_arrays, table_of, write_arrays
 from tabcf.data.targets import target_from_json, target_to_json
 from tabcf.data.vocabulary import Vocabulary
 from tabcf.plugin.registry import Registry
@@ -24,6 +25,7 @@ from tabcf.run.prepare import Encoded, Events, column_plans
 from tabcf.spec.records import Spec
 
 __all__ = [
+    "bytes_of_rows",
     "open_encoded",
     "open_events",
     "open_rows",
@@ -34,11 +36,15 @@ __all__ = [
 
 _ABOUT = "about.json"
 _ID = "id"
+_SPOOL = "spool"
 
 
 def write_events(folder: Path, events: Events) -> None:
     """Write events, read and split, into an empty folder."""
-    write_source(folder / "events", events.source)
+    if events.spool is None:
+        write_source(folder / "events", events.source)
+    else:
+        write_spool(folder / _SPOOL, events.spool)
     _write_arrays(folder / "parts", {"part": events.part, "is_positive": events.is_positive})
     for position, (_, table) in enumerate(events.entities.values()):
         if table is not None:
@@ -61,14 +67,16 @@ def open_events(folder: Path, spec: Spec, registry: Registry, beside: Path | Non
     for position, (name, entity) in enumerate(spec.entities.items()):
         table = None if entity.table is None else open_source(folder / f"entity-{position}")
         entities[name] = EntityPlan(name, entity.id, entity.label), table
+    spool = open_spool(folder / _SPOOL) if (folder / _SPOOL).exists() else None
     return Events(
-        open_source(folder / "events"),
+        open_source(folder / "events") if spool is None else spool.source(),
         arrays["part"],
         arrays["is_positive"],
         target_from_json(about["target"]),
         column_plans(spec, registry, guesses, folder=beside),
         guesses,
         entities,
+        spool,
     )
 
 
@@ -125,18 +133,31 @@ def open_encoded(folder: Path, events: Events, parts: tuple[int, ...]) -> Encode
         positive = History(**open_arrays(folder / "positive"))
         has_own = (folder / "seen").exists()
         past = Past(positive, History(**open_arrays(folder / "seen")) if has_own else positive)
-    train = open_rows(folder, encoder.training_tables)
+    on_disk = events.spool is not None
+    train = open_rows(folder, encoder.training_tables, stay_on_disk=on_disk)
     return Encoded(encoder, target_from_json(about["target"]), train, past, parts)
 
 
 def write_rows(folder: Path, table: Table) -> None:
     """Write encoded events into a folder of theirs."""
-    _write_arrays(folder / "rows", arrays_of(table))
+    (folder / "rows").mkdir()
+    write_arrays(folder / "rows", arrays_of(table), release=table.release)
 
 
-def open_rows(folder: Path, entities: Mapping[str, EntityTable]) -> Table:
-    """The encoded events that `write_rows` wrote."""
-    return table_of(open_arrays(folder / "rows"), entities)
+def bytes_of_rows(table: Table) -> int:
+    """Bytes of the files that `write_rows` writes, but for what they begin with."""
+    return sum(array.nbytes for array in arrays_of(table).values())
+
+
+def open_rows(
+    folder: Path, entities: Mapping[str, EntityTable], *, stay_on_disk: bool = False
+) -> Table:
+    """The encoded events that `write_rows` wrote.
+
+    With `stay_on_disk` they are let go of by the way, as a fit within a memory budget does.
+    """
+    mapped = map_arrays(folder / "rows")
+    return table_of(mapped.arrays, entities, release=mapped.release if stay_on_disk else None)
 
 
 def _write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

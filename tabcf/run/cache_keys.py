@@ -25,7 +25,7 @@ from tabcf.spec.references import spec_columns
 __all__ = ["encoded_key", "events_key", "key_of", "plain"]
 
 # Raised when the files of an entry change.
-_FORMAT = 1
+_FORMAT = 2
 # What of a spec says how rows are read, split and encoded; paths go by what is in the files.
 _FIELDS = {"target", "entities", "columns", "split", "duplicates", "seed", "loss"}
 
@@ -96,6 +96,7 @@ def events_key(
         None if read is None else sorted(read),
         digests,
         beside,
+        spec.train.memory is not None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -24,7 +24,9 @@ from tabcf.data.spool import Spool
 from tabcf.errors import DataError
 from tabcf.plugin.registry import Registry
 from tabcf.run import prepare
+from tabcf.run.budget import Budget
 from tabcf.run.cache_files import (
+    bytes_of_rows,
     open_encoded,
     open_events,
     open_rows,
@@ -35,6 +37,7 @@ from tabcf.run.cache_files import (
 from tabcf.run.cache_keys import encoded_key, events_key, key_of, plain
 from tabcf.run.manifest import read_json, write_json
 from tabcf.run.prepare import Encoded, Events
+from tabcf.run.streamed import check_streamed
 from tabcf.spec.records import Spec
 
 __all__ = [
@@ -106,7 +109,7 @@ def load_events(
     def load() -> Events:
         return prepare.load_events(spec, registry, data=data, folder=folder, on_rows=on_rows)
 
-    if not cache or not _gigabytes() or spec.train.memory is not None:
+    if not cache or not _gigabytes():
         return load()
     root = cache_root()
     key = events_key(
@@ -115,14 +118,25 @@ def load_events(
     if key is None:
         return load()
     kept = entries()
+    if spec.train.memory is not None:
+        check_streamed(spec, registry, folder)  # models are not in the key
     events = kept.read(key, lambda place: open_events(place, spec, registry, folder))
     if events is None:
         events = made = load()
-        sources = [events.source, *(table for _, table in events.entities.values())]
-        if not all(s is None or can_be_written(s.frame) for s in sources):
+        if not _can_be_written(events):
             return events
-        kept.write(key, lambda place: write_events(place, made), label=events.source.name)
+        kept.write(
+            key,
+            lambda place: write_events(place, made),
+            label=events.source.name,
+            n_bytes=0 if events.spool is None else events.spool.n_bytes,
+        )
     else:
+        if events.spool is not None and spec.train.memory is not None:
+            budget = Budget(spec.train.memory)
+            budget.releases(events.spool.release)
+            budget.check_rows(len(events.spool))
+            events = replace(events, budget=budget)
         # Metrics and re-rankers are not in the key.
         items = events.entities["item"][1] if "item" in events.entities else None
         prepare.check_metric_columns(spec, registry, items)
@@ -149,6 +163,7 @@ def encode_split(
         is_plain=lambda made: all(
             can_be_written(entity.frame) for entity in made.encoder.entities.values()
         ),
+        size=lambda made: bytes_of_rows(made.train),
     )
 
 
@@ -207,15 +222,27 @@ def _found_or_made(
     read: Callable[[Path], _T],
     write: Callable[[Path, _T], None],
     is_plain: Callable[[_T], bool] = lambda _: True,
+    size: Callable[[_T], int] = lambda _: 0,
 ) -> _T:
-    """An entry's content, or what is made and then kept as that entry."""
+    """An entry's content, or what is made and then kept as that entry.
+
+    `size` gives bytes that it has at least.
+    """
     found = events.kept.read(key, read)
     if found is None:
         found = made = make()
         if is_plain(made):
             label = f"{events.source.name}, {what}"
-            events.kept.write(key, lambda place: write(place, made), label=label)
+            n_bytes = size(made)
+            events.kept.write(key, lambda place: write(place, made), label=label, n_bytes=n_bytes)
     return found
+
+
+def _can_be_written(events: Events) -> bool:
+    """Whether files give back all values as they were; a spool's do."""
+    tables = [table for _, table in events.entities.values()]
+    sources = tables if events.spool is not None else [events.source, *tables]
+    return all(source is None or can_be_written(source.frame) for source in sources)
 
 
 def _is_cached(events: Events) -> TypeGuard[CachedEvents]:

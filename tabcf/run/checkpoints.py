@@ -317,8 +317,11 @@ def _plain(spec: Spec) -> dict[str, Any]:
     """The spec as plain data, without what it may be resumed with other values of."""
     plain = spec.model_dump(mode="json")
     for part in (plain, plain["retrieve"] or {}):
+        train = part.get("train", {})
         for name in _FREE:
-            part.get("train", {}).pop(name, None)
+            train.pop(name, None)
+        # Of a budget only whether there is one says how rows are shuffled.
+        train["memory"] = train.get("memory") is not None
     return plain
 
 

@@ -17,6 +17,7 @@ from tabcf.data.plans import ColumnPlan
 from tabcf.data.source import Source
 from tabcf.data.spool import Spool
 from tabcf.recommend.trained import Past, TrainingEvents
+from tabcf.run.budget import Budget
 
 __all__ = ["Encoded", "Events"]
 
@@ -35,6 +36,7 @@ class Events:
         entities: Each entity with its own table.
         spool: The events on disk, where they go through memory in blocks; `source` then is read
             from there where it is looked at.
+        budget: What the fit may take of memory then.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class Events:
     guesses: tuple[ColumnGuess, ...]
     entities: Mapping[str, tuple[EntityPlan, Source | None]]
     spool: Spool | None = None
+    budget: Budget | None = None
 
     def are_of(self, *parts: int) -> np.ndarray:
         """`(N,)` booleans: the events of some parts."""

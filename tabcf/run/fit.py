@@ -15,7 +15,6 @@ from tabcf.data.parts import VALID
 from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import FirstStage
-from tabcf.run.budget import taken
 from tabcf.run.cached import doctors_warnings, load_events
 from tabcf.run.checkpoints import Checkpoints, PhaseKeeper, broken_off, checkpointed, reserve
 from tabcf.run.cross_validation import CrossValidation
@@ -327,8 +326,8 @@ def _fit(
         )
         if out is not None:
             run.save(out)
-        if spec.train.memory is not None and (most := taken()) is not None:
-            progress.note(f"memory: {most / 1e9:.2f} GB at most, of {spec.train.memory}")
+        if events.budget is not None and (told := events.budget.told()) is not None:
+            progress.note(told)
         tracking.finish(run.report, run.folder)
     return run
 

@@ -34,7 +34,7 @@ from tabcf.data.values import numbers
 from tabcf.errors import DataError, SpecError
 from tabcf.plugin.registry import Registry
 from tabcf.recommend.trained import History, Past
-from tabcf.run.budget import check_rows
+from tabcf.run.budget import Budget
 from tabcf.run.builtins.splits import PART_COLUMN, FilesOptions
 from tabcf.run.prepare import (
     Encoded,
@@ -52,7 +52,7 @@ from tabcf.run.prepare import (
 from tabcf.spec.reads import event_columns
 from tabcf.spec.records import Rows, Spec
 
-__all__ = ["encode_streamed", "load_streamed"]
+__all__ = ["check_streamed", "encode_streamed", "load_streamed"]
 
 Columns = frozenset[str] | None
 """Those that are read of files; None for all."""
@@ -76,38 +76,53 @@ def load_streamed(
         DataError: Something about the data; says in which file and where.
         SpecError: What the spec asks for needs all rows in memory; says everything that does.
     """
-    plans = () if spec.columns == "auto" else column_plans(spec, registry, folder=folder)
-    problems = list(_problems(spec, registry, plans))
-    if problems:
-        raise SpecError([f"{problem}; {_HINT}" for problem in problems])
+    plans = check_streamed(spec, registry, folder)
+    assert spec.train.memory is not None
+    budget = Budget(spec.train.memory)
     entities = entity_tables(spec, folder)
     check_metric_columns(spec, registry, entities["item"][1] if "item" in entities else None)
     batches = _batches(spec, registry, data, folder, event_columns(spec, registry))
-    spool = spooled(_told(batches, on_rows))
-    assert spec.train.memory is not None
-    check_rows(spec.train.memory, len(spool))
-    source = Source(spool.frame(), spool.name, spool.is_text)
+    spool = spooled(_told(batches, on_rows, budget))
+    budget.releases(spool.release)
+    budget.check_rows(len(spool))
+    source = spool.source()
     source.require([entity.id for entity in spec.entities.values()])
     source.require([name for plan in plans for table, name in plan.raw if table == EVENT])
     part = split_parts(spec, registry, source)
     spool.release()
     positive = _positive(spec, spool)
     target = _target(spec, registry, spool)
-    return Events(source, part, positive, target, plans, (), entities, spool)
+    budget.check()
+    return Events(source, part, positive, target, plans, (), entities, spool, budget)
+
+
+def check_streamed(spec: Spec, registry: Registry, folder: Path | None) -> tuple[ColumnPlan, ...]:
+    """The columns of a spec whose rows go through memory in blocks.
+
+    Raises:
+        SpecError: What the spec asks for needs all rows in memory; says everything that does.
+    """
+    plans = () if spec.columns == "auto" else column_plans(spec, registry, folder=folder)
+    problems = list(_problems(spec, registry, plans))
+    if problems:
+        raise SpecError([f"{problem}; {_HINT}" for problem in problems])
+    return plans
 
 
 def encode_streamed(
     spec: Spec, registry: Registry, events: Events, *parts: int, on_rows: OnRows | None = None
 ) -> Encoded:
     """Fit the encoder on some parts' rows and write them, encoded, to disk."""
-    spool = events.spool
+    spool, budget = events.spool, events.budget
     assert spool is not None
+    assert budget is not None
+    budget.begin("by encoding")
     chosen = events.are_learnable(*parts)
     blocks, n = partial(spool.blocks, chosen), int(np.count_nonzero(chosen))
     encoder = fit_streamed(blocks, events.plans, entities=events.entities)
     target = _scaled(spec, registry, events.target, blocks)
     written = DiskTable()
-    for block in _told(blocks(), on_rows, n):
+    for block in _told(blocks(), on_rows, budget, n):
         table = encode_rows(encoder, target, block, is_training=True)
         written.append(weighted_events(spec, table, block))
     train = written.opened(encoder.tables)
@@ -124,6 +139,7 @@ def encode_streamed(
         past = Past(positive, seen)
     assert train.release is not None
     train.release()
+    budget.check()
     return Encoded(encoder, target, train, past, parts)
 
 
@@ -162,12 +178,13 @@ def _batches(
 
 
 def _told(
-    batches: Iterator[Source], on_rows: OnRows | None, n: int | None = None
+    batches: Iterator[Source], on_rows: OnRows | None, budget: Budget, n: int | None = None
 ) -> Iterator[Source]:
     """The batches; `on_rows` is told of each, and of the share of n rows if that is known."""
     n_rows = 0
     for batch in batches:
         yield batch
+        budget.look()
         n_rows += len(batch.frame)
         if on_rows is not None:
             on_rows(n_rows, 0.0 if n is None else n_rows / n)

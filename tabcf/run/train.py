@@ -15,7 +15,6 @@ from tabcf.data.parts import TRAIN, VALID
 from tabcf.errors import TabcfError, TrainingError
 from tabcf.evaluation.evaluate import Metric, evaluate
 from tabcf.recommend.trained import FirstStage, Trained
-from tabcf.run.budget import check_model
 from tabcf.run.build import (
     build_decays,
     build_loss,
@@ -214,8 +213,11 @@ def _train(
         build = model_builder(spec, registry, encoded.target, int(loss_module.d_out))
         model = build(encoded.encoder.layout).to(device)
         check_metrics(metrics, loss_module, model)
-        if spec.train.memory is not None:
-            check_model(spec.train.memory, model)
+        budget = events.budget
+        if budget is not None:
+            budget.releases(encoded.train.release)
+            budget.check_model(model)
+            budget.begin("by training")
         trained = Trained(
             encoded.encoder,
             model,
@@ -277,8 +279,15 @@ def _train(
 
         def epoch_ended(report: EpochReport) -> None:
             progress.epoch(report, epochs)
+            if budget is not None:
+                budget.check()
             if on_epoch is not None:
                 on_epoch(report)
+
+        def step_taken() -> None:
+            progress.step()
+            if budget is not None:
+                budget.look()
 
         with stage.ranks.wrap(objective, model, loss_module, how) as engine:
             if not is_refit:
@@ -305,7 +314,7 @@ def _train(
                     average=None if average is None else Average.of_last(average.start, epochs),
                     validate=validate,
                     on_epoch=epoch_ended,
-                    on_step=progress.step,
+                    on_step=step_taken,
                     keeper=keeper,
                 )
                 training.n_steps = max(objective.n_steps, 1)

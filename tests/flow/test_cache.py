@@ -124,6 +124,7 @@ def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for name in ("load_events", "encode_split"):
             monkeypatch.setattr(prepare, name, refused)
         monkeypatch.setattr(cached, "examine", refused)
+        monkeypatch.setattr(cached, "examine_blocks", refused)
         monkeypatch.setattr(digests, "file_digest", refused)
 
     return switch

@@ -10,7 +10,7 @@ import torch
 
 from tabcf.contracts.inputs import Bag, Inputs
 from tabcf.contracts.table import Table
-from tabcf.data.stored import arrays_of, open_arrays, table_of, write_arrays
+from tabcf.data.stored import arrays_of, map_arrays, open_arrays, table_of, write_arrays
 
 
 def table() -> Table:
@@ -51,10 +51,36 @@ def test_changes_stay_in_memory(tmp_path: Path) -> None:
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     write_arrays(tmp_path, {"x": np.arange(1000)})
     (tmp_path / "0.npy").write_bytes((tmp_path / "0.npy").read_bytes()[:500])
-    with pytest.raises(ValueError, match="mmap length is greater"):
+    with pytest.raises(ValueError, match="buffer is smaller"):
         open_arrays(tmp_path)
 
 
 def test_objects_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         write_arrays(tmp_path, {"x": np.array(["a", None])})
+
+
+def test_what_is_on_disk_is_copied_some_rows_at_a_time_to_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tabcf.data.stored._COPIED", 50)
+    arrays = {
+        "times": np.arange(40).astype("datetime64[s]"),
+        "pairs": np.arange(24, dtype=np.int32).reshape(8, 3),
+        "columns": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        "none": np.zeros((0, 2)),
+    }
+    released: list[int] = []
+    (tmp_path / "whole").mkdir()
+    write_arrays(tmp_path / "whole", arrays)
+    (tmp_path / "parts").mkdir()
+    write_arrays(tmp_path / "parts", arrays, release=lambda: released.append(1))
+    assert len(released) > 5
+    for position in range(len(arrays)):
+        file = f"{position}.npy"
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    mapped = map_arrays(tmp_path / "parts")
+    for _ in range(2):
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(mapped.arrays[name], array, strict=True)
+        mapped.release()
