@@ -2,19 +2,21 @@
 
     python benchmarks/second_start.py              # 2M rows; files and cache in a scratch folder
     python benchmarks/second_start.py 20_000_000
+    python benchmarks/second_start.py 20_000_000 --memory 1.5GB --files int.parquet
 
 Each start is a process of its own on one thread: wall seconds, and CPU-seconds, from the call of
 `fit` until training begins and until its first step is done, for which an epoch's order is drawn;
 imports apart. Then by how much the process's peak memory grew.
-`without` has the cache switched off, `first` fills it, `second` finds it filled.
+`without` has the cache switched off, `first` fills it, `second` finds it filled. With a memory
+budget, `--memory 1.5GB`, the same of fits within it, whose rows stay on disk.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,7 +40,7 @@ Spent = tuple[float, float]
 """Wall seconds and CPU-seconds."""
 
 
-def start(path: Path, *, cache: bool) -> tuple[Spent, Spent, float]:
+def start(path: Path, *, cache: bool, memory: str | None) -> tuple[Spent, Spent, float]:
     """What it takes until training begins and until its first step is done, and MB."""
     import tabcf
     from tabcf.run.progress import Silent
@@ -58,13 +60,18 @@ def start(path: Path, *, cache: bool) -> tuple[Spent, Spent, float]:
     before = peak()
     wall, cpu = time.perf_counter(), time.process_time()
     with contextlib.suppress(Reached):
-        tabcf.fit(SPEC, path, progress=UntilFirst(), cache=cache)
+        tabcf.fit(SPEC, path, progress=UntilFirst(), cache=cache, memory=memory)
     begun, stepped = ((mark[0] - wall, mark[1] - cpu) for mark in marks)
     return begun, stepped, peak() - before
 
 
 def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("n", nargs="?", type=int, default=2_000_000)
+    parser.add_argument("--memory")
+    parser.add_argument("--files", nargs="+", default=["int.csv", "int.parquet", "text.csv"])
+    arguments = parser.parse_args()
+    n = arguments.n
     processes = multiprocessing.get_context("spawn")
     print(f"{n:,} rows; wall seconds (CPU-seconds) from the call of fit; MB above the start")
     with tempfile.TemporaryDirectory() as folder:
@@ -72,10 +79,11 @@ def main() -> None:
         write(Path(folder), n)
         (Path(folder) / "few").mkdir()
         write(Path(folder) / "few", 2_000)
-        for name in ("int.csv", "int.parquet", "text.csv"):
+        for name in arguments.files:
             for label, cache in (("without", False), ("first", True), ("second", True)):
                 with processes.Pool(1) as pool:
-                    found = pool.apply(start, (Path(folder) / name,), {"cache": cache})
+                    options = {"cache": cache, "memory": arguments.memory}
+                    found = pool.apply(start, (Path(folder) / name,), options)
                 show(name, label, *found)
 
 

@@ -32,9 +32,9 @@ _ENOUGH = 1.25
 class Budget:
     """What a fit may take of memory, held to what it does take.
 
-    Of the process's memory counts what only the process has. Pages of files that are mapped do
-    not, since they can be read again and the system takes them away when it needs room. Where the
-    system does not tell, nothing is held to anything.
+    Of the process's memory counts what only the process has, now and at its peak since the last
+    look. Pages of files that are mapped do not, since they can be read again and the system takes
+    them away when it needs room. Where the system does not tell, nothing is held to anything.
 
     Args:
         size: As it was written, such as `1.5GB`.
@@ -48,6 +48,8 @@ class Budget:
         self._n_bytes = bytes_of(size)
         self._releases: list[Callable[[], None]] = []
         self._looked = 0.0
+        # Peaks of what was done before, and the most of mapped files at any look.
+        self._peak, self._mapped = _of_process("VmHWM") or 0, 0
         self._begun = [("before the fit", 0)]
         self._check_room(0, "the fit needs room")
         self.begin("by reading")
@@ -90,12 +92,27 @@ class Budget:
             RunError: Says what took how much, and what would do.
         """
         taken = _taken()
-        if taken is not None and taken.own + taken.mapped > self._n_bytes:
+        if taken is None:
+            return
+        peak = self._new_peak(taken)
+        if taken.own > self._n_bytes:
             self._let_go()
-            taken = _taken()
+            taken = _taken() or taken
+        elif taken.own + taken.mapped > self._n_bytes:
+            self._release()
         self._looked = time.monotonic()
-        if taken is not None and taken.own > self._n_bytes:
-            raise RunError(self._too_much(taken))
+        own = max(taken.own, peak)
+        if own > self._n_bytes:
+            raise RunError(self._too_much(own, taken.mapped))
+
+    def _new_peak(self, taken: _Taken) -> int:
+        """What only the process had at a new peak of all that is in memory; 0 without one."""
+        self._mapped = max(self._mapped, taken.mapped)
+        peak = _of_process("VmHWM") or 0
+        if peak <= self._peak:
+            return 0
+        self._peak = peak
+        return peak - self._mapped
 
     def told(self) -> str | None:
         """The most that the process has had in memory, mapped files included."""
@@ -103,9 +120,10 @@ class Budget:
         return None if most is None else f"memory: {most / 1e9:.2f} GB at most, of {self.size}"
 
     def _check_room(self, n_bytes: int, what: str) -> None:
-        self._let_go()
-        taken = _taken()
-        now = 0 if taken is None else taken.own + taken.mapped
+        now = sum(_taken() or (0,))
+        if now + n_bytes > self._n_bytes:
+            self._let_go()
+            now = sum(_taken() or (0,))
         if now + n_bytes > self._n_bytes:
             raise SpecError(
                 [
@@ -114,26 +132,30 @@ class Budget:
                 ]
             )
 
-    def _let_go(self) -> None:
-        """Give back to the system what it does not need to keep for the process."""
-        import pyarrow as pa
-
+    def _release(self) -> None:
+        """Let go of pages that can be read again."""
         for release in self._releases:
             release()
+
+    def _let_go(self) -> None:
+        """Give back to the system all that it need not keep for the process."""
+        import pyarrow as pa
+
+        self._release()
         pa.default_memory_pool().release_unused()
         gc.collect()
         if _trim is not None:
             _trim(0)
 
-    def _too_much(self, taken: _Taken) -> str:
-        stops = [begun for _, begun in self._begun[1:]] + [taken.own]
+    def _too_much(self, own: int, mapped: int) -> str:
+        stops = [begun for _, begun in self._begun[1:]] + [own]
         parts = [
             f"{(stop - begun) / 1e9:.2f}GB {doing}"
             for (doing, begun), stop in zip(self._begun, stops, strict=True)
         ]
-        enough = math.ceil(_ENOUGH * sum(taken) / 1e8) / 10
+        enough = math.ceil(_ENOUGH * (own + mapped) / 1e8) / 10
         return (
-            f"train.memory: expected at most {self.size}, got {taken.own / 1e9:.2f}GB: "
+            f"train.memory: expected at most {self.size}, got {own / 1e9:.2f}GB: "
             f"{', '.join(parts)}; {enough:g}GB may do (a fit that has kept states goes on from "
             "them with --resume and another --memory)"
         )

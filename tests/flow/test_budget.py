@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_a_training_that_takes_more_ends_and_goes_on_within_a_larger_budget(
     tmp_path: Path,
 ) -> None:
     given = spec(train={"checkpoint": {"steps": 3}})
+    Budget("64GB")._let_go()
     budget = f"{in_memory() // MB + 100}MB"
     hoarding = Hoarding()
     with pytest.raises(RunError) as caught:
@@ -91,11 +93,24 @@ def test_a_budget_below_what_is_in_use_is_refused() -> None:
 FIT = r"""
 import json, re, sys
 from pathlib import Path
+import numpy as np
 import tabcf
+from tabcf.errors import RunError
+from tabcf.run.progress import Silent
+
+class Passing(Silent):
+    def step(self):
+        np.ones(75_000_000)
+
 spec, data, memory = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 run = tabcf.fit(spec, data, memory=memory)
 peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]
-print(json.dumps([int(peak) * 1024, run.report.n_rows["train"]]))
+try:
+    tabcf.fit({**spec, "loss": "sampled_bce"}, data, memory=memory, progress=Passing())
+    error = None
+except RunError as caught:
+    error = str(caught)
+print(json.dumps([int(peak) * 1024, run.report.n_rows["train"], error]))
 """
 
 
@@ -118,6 +133,9 @@ def test_a_process_stays_within_a_small_budget(tmp_path: Path) -> None:
         env={"PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1", "TABCF_CACHE_GB": "0"},
     )
     assert done.returncode == 0, done.stderr
-    peak, n_train = json.loads(done.stdout)
+    peak, n_train, error = json.loads(done.stdout)
     assert n_train == 297_000
     assert peak <= 600 * MB
+    # What was taken between two looks and given back is found by the peak that it left.
+    assert error.startswith("train.memory: expected at most 600MB, got ")
+    assert re.search(r"0\.[6-9]\dGB by training", error)
