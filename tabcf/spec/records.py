@@ -246,7 +246,8 @@ class Train(Options):
     `memory` always by chunks."""
     memory: Budget | None = None
     """What the fit may take of memory, such as `2GB`: rows are then kept on disk and go through
-    memory in blocks. By default all rows are read into memory."""
+    memory in blocks, and a fit that takes more ends with an error. By default all rows are read
+    into memory."""
     schedule: Component = Component.model_validate("one_cycle")
     """How the learning rate runs over the training."""
     early_stopping: EarlyStopping | None = None

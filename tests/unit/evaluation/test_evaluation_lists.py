@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import tabcf
 from tabcf.contracts.inputs import Inputs, Query
+from tabcf.evaluation import lists
 from tabcf.recommend import scores as scoring
 from tabcf.recommend.trained import Trained
 from tabcf.testing import tiny_ratings
@@ -124,6 +125,25 @@ def test_blocks_of_users_change_nothing(
     run = fitted(tmp_path, table)
     whole = run.evaluate_users(TEST)
     monkeypatch.setattr(scoring, "_BUDGET", 1)  # one user at a time
+    pd.testing.assert_frame_equal(run.evaluate_users(TEST), whole)
+    monkeypatch.setattr(lists, "_USERS", 5)  # of whom five have their past in memory
+    monkeypatch.setattr(lists, "_PAIRS", 7)
+    pd.testing.assert_frame_equal(run.evaluate_users(TEST), whole)
+
+
+def test_blocks_of_users_have_their_own_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {
+        "tabcf": 1,
+        "target": {"implicit": {}},
+        "entities": {"user": {"id": "user_id"}, "item": {"id": "item_id"}},
+        "split": {"random": {"valid": 0, "test": 0}},
+        "model": {"ease": {"l2": 5}},  # which scores by the past, without ties
+    }
+    run = tabcf.fit(spec, TRAIN)
+    assert isinstance(run, tabcf.Run)
+    whole = run.evaluate_users(TEST)
+    assert whole["ndcg@10"].nunique() > 3
+    monkeypatch.setattr(lists, "_USERS", 5)
     pd.testing.assert_frame_equal(run.evaluate_users(TEST), whole)
 
 
