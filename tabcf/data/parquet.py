@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "PARQUET",
     "ROWS",
+    "RowGroup",
     "parquet_batches",
     "partitioned_batches",
+    "partitioned_row_groups",
     "read_parquet",
     "read_partitioned",
+    "row_groups",
 ]
 
 PARQUET = (".parquet", ".pq")
@@ -35,6 +39,22 @@ ROWS = 1 << 17
 """Rows that are read at a time."""
 # Of a column so many rows or more are decoded at once, and then put where they stay.
 _STRETCH = 1 << 24
+
+
+class RowGroup(NamedTuple):
+    """Rows that a Parquet file keeps together.
+
+    Attributes:
+        n: How many.
+        read: Gives them some at a time.
+        file: What their file is called in messages.
+        columns: All that the file has.
+    """
+
+    n: int
+    read: Callable[[], Iterator[Source]]
+    file: str
+    columns: tuple[str, ...]
 
 
 @contextmanager
@@ -70,6 +90,30 @@ def partitioned_batches(
         for batch in parts.to_batches(columns=chosen, batch_size=ROWS, use_threads=False):
             if len(batch):
                 yield Source(to_frame(as_table(batch)), name, all_columns=others)
+
+
+def partitioned_row_groups(
+    path: Path, *, name: str, columns: Collection[str] | None = None
+) -> list[RowGroup]:
+    """The row groups of such a folder, in the order of its rows."""
+
+    def read(group: ds.ParquetFileFragment) -> Iterator[Source]:
+        with _parquet_errors(f"{name}: cannot be read"):
+            for batch in group.to_batches(
+                schema=parts.schema, columns=chosen, batch_size=ROWS, use_threads=False
+            ):
+                if len(batch):
+                    yield Source(to_frame(as_table(batch)), name, all_columns=others)
+
+    with _parquet_errors(f"{name}: cannot be read"):
+        parts = _partitioned(path, name)
+        chosen, others = chosen_columns(parts.schema.names, columns)
+        groups = [own for file in parts.get_fragments() for own in file.split_by_row_group()]
+        names = tuple(parts.schema.names)
+        return [
+            RowGroup(group.row_groups[0].num_rows, partial(read, group), name, names)
+            for group in groups
+        ]
 
 
 def _partitioned(path: Path, name: str) -> ds.Dataset:
@@ -135,6 +179,28 @@ def parquet_batches(path: Path, name: str, *, columns: Collection[str] | None) -
         file, (chosen, others, _) = _opened(path, columns)
         for batch in file.iter_batches(ROWS, columns=chosen if others else None, use_threads=False):
             yield Source(to_frame(as_table(batch)), name, all_columns=others)
+
+
+def row_groups(path: Path, name: str, *, columns: Collection[str] | None) -> list[RowGroup]:
+    """The row groups of one file."""
+    import pyarrow.parquet as pq
+
+    def read(number: int) -> Iterator[Source]:
+        with _parquet_errors(f"{name}: not a Parquet file"):
+            own = pq.ParquetFile(path, metadata=about)
+            for batch in own.iter_batches(
+                ROWS, row_groups=[number], columns=chosen if others else None, use_threads=False
+            ):
+                yield Source(to_frame(as_table(batch)), name, all_columns=others)
+
+    with _parquet_errors(f"{name}: not a Parquet file"):
+        file, (chosen, others, _) = _opened(path, columns)
+        about = file.metadata
+    names = tuple(file.schema_arrow.names)
+    return [
+        RowGroup(about.row_group(number).num_rows, partial(read, number), name, names)
+        for number in range(about.num_row_groups)
+    ]
 
 
 def _complete_numbers(

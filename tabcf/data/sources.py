@@ -23,6 +23,7 @@ from tabcf.data.files import (
     read_file,
     read_partitioned,
 )
+from tabcf.data.parquet import PARQUET, RowGroup, partitioned_row_groups, row_groups
 from tabcf.data.source import OnRows, Source
 from tabcf.errors import DataError
 
@@ -35,6 +36,7 @@ __all__ = [
     "read_batches",
     "read_beside",
     "read_source",
+    "row_groups_of",
     "source_of_frame",
 ]
 
@@ -103,7 +105,7 @@ def read_source(
         )
         parts.append(part)
         n_rows += len(part.frame)
-        _check_same_columns(parts[0], part)
+        _check_same_columns(_named(parts[0]), _named(part))
     if len(parts) == 1:
         return parts[0]
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
@@ -132,8 +134,27 @@ def read_batches(
     for file in files:
         for batch in file_batches(file, name=file.name, columns=columns):
             first = first or batch
-            _check_same_columns(first, batch)
+            _check_same_columns(_named(first), _named(batch))
             yield batch
+
+
+def row_groups_of(
+    source: str,
+    *,
+    folder: Path | None = None,
+    where: str = "data",
+    columns: Collection[str] | None = None,
+) -> list[RowGroup] | None:
+    """The row groups of what `read_source` reads, in its order; None if not all is Parquet."""
+    files = files_of(source, folder=folder, where=where)
+    if isinstance(files, Path):
+        return partitioned_row_groups(files, name=source, columns=columns)
+    if any(file.suffix.lower() not in PARQUET for file in files):
+        return None
+    found = [own for file in files for own in row_groups(file, file.name, columns=columns)]
+    for group in found:
+        _check_same_columns((found[0].file, found[0].columns), (group.file, group.columns))
+    return found
 
 
 def files_of(source: str, *, folder: Path | None = None, where: str = "data") -> list[Path] | Path:
@@ -166,12 +187,16 @@ def _shares(
         done += size
 
 
-def _check_same_columns(first: Source, part: Source) -> None:
-    expected, got = (s.all_columns or tuple(s.frame.columns) for s in (first, part))
+def _named(part: Source) -> tuple[str, Sequence[str]]:
+    """A part's name, and those of its columns."""
+    return part.name, part.all_columns or tuple(map(str, part.frame.columns))
+
+
+def _check_same_columns(first: tuple[str, Sequence[str]], part: tuple[str, Sequence[str]]) -> None:
+    (of, expected), (name, got) = first, part
     if set(got) != set(expected):
         raise DataError(
-            f"{part.name}: expected the columns of {first.name} ({', '.join(expected)}), "
-            f"got {', '.join(map(str, got))}"
+            f"{name}: expected the columns of {of} ({', '.join(expected)}), got {', '.join(got)}"
         )
 
 

@@ -114,6 +114,17 @@ class Spool:
             self.release()
             yield self._source(columns, first_line)
 
+    def parts(self, lengths: Iterable[int]) -> Iterator[Source]:
+        """The rows in parts of these lengths, one behind the other."""
+        start = 0
+        for n in lengths:
+            first_line = None if self.first_line is None else self.first_line + start
+            rows = slice(start, start + n)
+            columns = {name: np.array(values[rows]) for name, values in self.columns.items()}
+            self.release()
+            yield self._source(columns, first_line)
+            start += n
+
     def taken(self, is_chosen: np.ndarray) -> Source:
         """The rows that `(N,)` booleans choose, in memory."""
         n = int(np.count_nonzero(is_chosen))

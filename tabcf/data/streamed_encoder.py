@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tabcf.data.encodings import CategoryEncoding, Encoding, NumberEncoding
 from tabcf.data.entities import Entity, EntityPlan, build_entity, count_events
 from tabcf.data.fitting import FittedColumn, fit_columns
 from tabcf.data.plans import ColumnPlan, Frames, Maker, training_frames
+from tabcf.data.shares import Together
 from tabcf.data.sources import Source
 from tabcf.data.values import CategoryKind, CategoryValues, category_values, id_values, numbers
 from tabcf.data.vocabulary import Vocabulary
@@ -54,13 +56,18 @@ def fit_streamed(
     plans: Sequence[ColumnPlan],
     *,
     entities: Mapping[str, tuple[EntityPlan, Source | None]],
+    together: Together | None = None,
+    whole: Blocks | None = None,
 ) -> Encoder:
     """Learn vocabularies and scales from training rows.
 
     Args:
-        blocks: The rows.
+        blocks: The rows; of several processes, this one's.
         plans: Columns that `why_not_streamed` has nothing against.
         entities: As in `Encoder.fit`.
+        together: The processes that have the rows, all of which learn the same.
+        whole: With these, the rows of all of them, in the order of the data; the first process is
+            asked for them, since a mean or a median is of all numbers.
 
     Raises:
         DataError: As in `Encoder.fit`, or a column has whole numbers in some blocks alone.
@@ -69,17 +76,23 @@ def fit_streamed(
     ids = {name: plan.id for name, (plan, _) in entities.items()}
     met = {name: _Met(column) for name, column in ids.items()}
     learners = {plan.key: _learner(plan) for plan in of_events if plan.is_input}
-    name = ""
-    for block in blocks():
-        name = block.name
-        block.require([*ids.values(), *(c for plan in of_events for _, c in plan.raw)])
-        for entity, own in met.items():
-            own.add(id_values(block, ids[entity]), block)
-        maker = _maker(block, of_events, ids)
-        for plan in of_events:
-            if plan.is_input:
-                learners[plan.key].add(maker.make(plan), block)
-    built = _entities(blocks, entities, met, name)
+    of_numbers = {key: own for key, own in learners.items() if isinstance(own, _Numbers)}
+    if together is None:
+        _learn(blocks, of_events, ids, met=met, learners=learners)
+        encodings = {key: own.encoding() for key, own in learners.items()}
+    else:
+        listed = {key: own for key, own in learners.items() if isinstance(own, _Categories)}
+        _learn(blocks, of_events, ids, met=met, learners=listed)
+        for own in met.values():
+            own.share(together)
+        for categories in listed.values():
+            categories.share(together)
+        assert whole is not None
+        learn = partial(_learnt_numbers, whole, of_events, ids, of_numbers)
+        encodings = {key: own.encoding() for key, own in listed.items()}
+        encodings |= together.first(learn) if of_numbers else {}
+    name = next((own.source for own in met.values() if own.source), "")
+    built = _entities(blocks, entities, met, name, together)
     nobody = Source(
         pd.DataFrame({ids[entity]: own.values()[:0] for entity, own in met.items()}), name
     )
@@ -89,9 +102,37 @@ def fit_streamed(
         for column in fit_columns([p for p in plans if p.table != EVENT], nobody, built, frames)
     }
     for plan in of_events:
-        encoding = learners[plan.key].encoding() if plan.is_input else None
-        fitted[plan.key] = FittedColumn(plan, None, encoding)
+        fitted[plan.key] = FittedColumn(plan, None, encodings.get(plan.key))
     return Encoder([fitted[plan.key] for plan in plans], built)
+
+
+def _learn(
+    blocks: Blocks,
+    plans: Sequence[ColumnPlan],
+    ids: Mapping[str, str],
+    *,
+    met: Mapping[str, _Met],
+    learners: Mapping[str, _Categories | _Numbers],
+) -> None:
+    """Have each block seen by who learns ids, and by who learns columns."""
+    for block in blocks():
+        block.require([*ids.values(), *(c for plan in plans for _, c in plan.raw)])
+        for entity, own in met.items():
+            own.add(id_values(block, ids[entity]), block)
+        maker = _maker(block, plans, ids)
+        for plan in plans:
+            if plan.key in learners:
+                learners[plan.key].add(maker.make(plan), block)
+
+
+def _learnt_numbers(
+    blocks: Blocks,
+    plans: Sequence[ColumnPlan],
+    ids: Mapping[str, str],
+    learners: Mapping[str, _Numbers],
+) -> dict[str, Encoding]:
+    _learn(blocks, plans, ids, met={}, learners=learners)
+    return {key: own.encoding() for key, own in learners.items()}
 
 
 def _maker(block: Source, plans: Sequence[ColumnPlan], ids: Mapping[str, str]) -> Maker:
@@ -105,8 +146,9 @@ def _entities(
     entities: Mapping[str, tuple[EntityPlan, Source | None]],
     met: Mapping[str, _Met],
     name: str,
+    together: Together | None,
 ) -> dict[str, Entity]:
-    """Each entity with those met in the blocks, and how often."""
+    """Each entity with those met in the blocks, and how often by all processes."""
     built = {}
     for entity, (plan, table) in entities.items():
         once = Source(pd.DataFrame({plan.id: met[entity].values()}), name)
@@ -115,6 +157,8 @@ def _entities(
     for block in blocks():
         for entity, own in built.items():
             counts[entity] += count_events(own.ids, own.rows_in(block))
+    if together is not None:
+        counts = {entity: together.sum(own) for entity, own in counts.items()}
     return {entity: replace(own, n_events=counts[entity]) for entity, own in built.items()}
 
 
@@ -134,23 +178,38 @@ class _Met:
     def __init__(self, column: str) -> None:
         self.column = column
         self.kind: CategoryKind | None = None
+        self.source = ""
         self._parts: list[np.ndarray] = []
         self._n_merged = 0
 
     def add(self, found: CategoryValues, source: Source) -> None:
+        self.source = source.name
         if found.is_missing.all():
             return
-        if self.kind not in (None, found.kind):
-            raise DataError(
-                f"{source.name}: column '{self.column}' has whole numbers in some rows, and text "
-                "or fractions in others; with train.memory make it one of them"
-            )
-        self.kind = found.kind
+        self._be(found.kind)
         self._parts.append(found.distinct())
         # Merged now and then, so that the list is never much longer than what is different in it.
         if sum(map(len, self._parts)) > max(2 * self._n_merged, 1 << 20):
             self._parts = [self.values()]
             self._n_merged = len(self._parts[0])
+
+    def share(self, together: Together) -> None:
+        """Take in what the other processes met."""
+        found = together.all((self.kind, self.source, self.values()))
+        self._parts = []
+        for kind, source, values in found:
+            self.source = self.source or source
+            if kind is not None:
+                self._be(kind)
+                self._parts.append(values)
+
+    def _be(self, kind: CategoryKind) -> None:
+        if self.kind not in (None, kind):
+            raise DataError(
+                f"{self.source}: column '{self.column}' has whole numbers in some rows, and text "
+                "or fractions in others; read in blocks it has to be one of them"
+            )
+        self.kind = kind
 
     def values(self) -> np.ndarray:
         """Sorted, each once."""
@@ -167,6 +226,9 @@ class _Categories:
 
     def add(self, series: pd.Series[Any], source: Source) -> None:
         self._met.add(category_values(series, source), source)
+
+    def share(self, together: Together) -> None:
+        self._met.share(together)
 
     def encoding(self) -> Encoding:
         return CategoryEncoding(Vocabulary(self._met.values(), kind=self._met.kind or "str"))

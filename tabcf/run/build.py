@@ -25,6 +25,7 @@ from tabcf.training.objectives import Objective, PointwiseObjective
 from tabcf.training.optimiser import Decay, Piece, decay_groups
 from tabcf.training.ranking import CatalogueObjective, SampledObjective
 from tabcf.training.samplers import Catalogue, Chosen
+from tabcf.training.scale_out.own import OwnRows
 
 __all__ = [
     "build_decays",
@@ -180,6 +181,18 @@ def build_objective(
             batch_size=batch_size,
             masking=masking,
             device=device_or_none,
+        )
+    if encoded.own is not None:
+        return OwnRows(
+            encoded.own.table,
+            model,
+            loss,
+            lengths=encoded.own.lengths,
+            rank=encoded.own.rank,
+            batch_size=batch_size,
+            masking=masking,
+            l2=spec.train.l2,
+            chunks=_chunks(spec.train),
         )
     return PointwiseObjective(
         encoded.train,

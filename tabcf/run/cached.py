@@ -36,9 +36,11 @@ from tabcf.run.cache_files import (
 )
 from tabcf.run.cache_keys import encoded_key, events_key, key_of, plain
 from tabcf.run.manifest import read_json, write_json
+from tabcf.run.own_rows import OwnEvents, encode_own, load_own
 from tabcf.run.prepare import Encoded, Events
 from tabcf.run.streamed import check_streamed
 from tabcf.spec.records import Spec
+from tabcf.training.scale_out.seam import ALONE, Ranks
 
 __all__ = [
     "CachedEvents",
@@ -90,6 +92,7 @@ def load_events(
     folder: Path | None = None,
     cache: bool = True,
     on_rows: OnRows | None = None,
+    ranks: Ranks = ALONE,
 ) -> Events:
     """Read, clean, check and split a spec's events, or find that done.
 
@@ -100,11 +103,14 @@ def load_events(
         folder: What paths start from.
         cache: Whether to look for, and keep, what comes of large files.
         on_rows: Told by the way of what is read.
+        ranks: The processes that read them, each its own where the spec has training rows sharded.
 
     Raises:
         DataError: Something about the data; says in which file and where.
         SpecError: A column kind, an option or a metric that does not fit the data.
     """
+    if ranks is not ALONE and spec.train.shard is not None and spec.train.shard.data:
+        return load_own(spec, registry, ranks, data=data, folder=folder, on_rows=on_rows)
 
     def load() -> Events:
         return prepare.load_events(spec, registry, data=data, folder=folder, on_rows=on_rows)
@@ -147,6 +153,8 @@ def encode_split(
     spec: Spec, registry: Registry, events: Events, *parts: int, on_rows: OnRows | None = None
 ) -> Encoded:
     """Fit the encoder on some parts' rows and encode them, or find that done."""
+    if isinstance(events, OwnEvents):
+        return encode_own(spec, registry, events, *parts, on_rows=on_rows)
 
     def encode() -> Encoded:
         return prepare.encode_split(spec, registry, events, *parts, on_rows=on_rows)

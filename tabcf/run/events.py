@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from tabcf.data.spool import Spool
 from tabcf.recommend.trained import Past, TrainingEvents
 from tabcf.run.budget import Budget
 
-__all__ = ["Encoded", "Events"]
+__all__ = ["Encoded", "Events", "Own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,21 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """Training rows that one of several processes has: `table`, and how many each one has."""
+
+    table: Table
+    lengths: Sequence[int]
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """What was learnt from the training rows, and those rows as numbers.
 
     `past` has what each user had in training, if there are users and items; `parts` are those of
-    the split that the rows are of.
+    the split that the rows are of. Where each of several processes learns from rows of its own,
+    `own` are these, and `train` has those of all of them in the first process alone.
     """
 
     encoder: Encoder
@@ -113,3 +123,9 @@ class Encoded:
     train: Table
     past: Past | None
     parts: tuple[int, ...]
+    own: Own | None = None
+
+    @property
+    def learnt(self) -> Table:
+        """The rows that this process learns from."""
+        return self.train if self.own is None else self.own.table

@@ -32,6 +32,7 @@ def work(task: Any, send: Callable[[Message], None]) -> None:
     try:
         document = read_spec(task["spec"], compose_registry(task["plugins"]), folder=folder)
         with joined(task["rank"], task["size"], meeting=task["meeting"]) as group:
+            ranks = TogetherRanks(group)
             fit_together(
                 document.spec,
                 document.registry,
@@ -41,12 +42,13 @@ def work(task: Any, send: Callable[[Message], None]) -> None:
                     data=task["data"],
                     folder=folder,
                     cache=task["cache"],
+                    ranks=ranks,
                 ),
                 name=task["name"],
                 progress=progress,
                 out=Path(task["out"]),
                 is_resumed=task["is_resumed"],
-                ranks=TogetherRanks(group),
+                ranks=ranks,
             )
     except OtherEnded as error:
         send({"gone": str(error)})

@@ -19,6 +19,7 @@ from tabcf.plugin.registry import Registry
 from tabcf.run.checkpoints import kept_by, partial_of, reserve
 from tabcf.run.children import Children, Message, as_done, threads_of_each
 from tabcf.run.folds import as_sent, folds_of, told
+from tabcf.run.own_rows import check_own
 from tabcf.run.progress import Progress
 from tabcf.spec.read import SpecDocument
 from tabcf.spec.records import Spec
@@ -58,12 +59,14 @@ def check_workers(spec: Spec, registry: Registry) -> None:
     stages = [(spec.model, spec.fit)]
     if spec.retrieve is not None:
         stages.append((spec.retrieve.model, None))
-    for model, fit in stages:
-        if fit is None and registry.resolve("model", model).definition.solve is None:
-            return
-    raise SpecError(
-        [f"train.workers: {spec.model.name} is solved rather than trained in steps; leave it out"]
-    )
+    if not any(
+        fit is None and registry.resolve("model", model).definition.solve is None
+        for model, fit in stages
+    ):
+        what = f"{spec.model.name} is solved rather than trained in steps"
+        raise SpecError([f"train.workers: {what}; leave it out"])
+    if spec.train.shard is not None and spec.train.shard.data:
+        check_own(spec, registry)
 
 
 @dataclass

@@ -57,9 +57,11 @@ def fit_as_one_of_several(
     name = document.spec.name or document.name
     if out is not None:
         Run.check_free(out)
-    events = load_events(document.spec, registry, data=data, folder=document.folder, cache=cache)
     with joined(rank, size, meeting="env://") as group:
         ranks = TogetherRanks(group)
+        events = load_events(
+            document.spec, registry, data=data, folder=document.folder, cache=cache, ranks=ranks
+        )
         if out is None:
             # The others wait for the first one's choice.
             found = (broken_off if resume else reserve)(runs, name) if rank == 0 else None

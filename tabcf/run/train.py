@@ -293,7 +293,7 @@ def _train(
             if not is_refit:
                 progress.note(f"engine: {engine.note}")
             if keeper is not None:
-                keeper.begin(encoded.train, engine.note)
+                keeper.begin(encoded.learnt, engine.note)
             progress.start(epochs, engine.steps.n_steps)
             torch.set_num_threads(threads_for(threads, engine.steps, objective, model, most=most))
             if threads == "auto" and not is_refit:

@@ -205,10 +205,14 @@ class Averaging(Options):
 
 
 class Shard(Options):
-    """Which embedding tables are spread over several processes, each having some of the rows."""
+    """What is spread over several processes, each having a part of its own."""
 
-    rows: PositiveInt
-    """Tables of so many rows are."""
+    rows: PositiveInt | None = None
+    """Embedding tables of so many rows are; by default those whose touched rows alone are updated.
+    """
+    data: bool = False
+    """Training rows are: each process reads some row groups, and draws its share of every batch
+    from their rows. By default every process has all rows, and the losses are those of one."""
 
 
 class Train(Options):
@@ -275,8 +279,8 @@ class Train(Options):
     """How many processes train it together, each on some rows of every batch; `tabcf fit --nproc`
     says the same. The losses are those of one process; dropout is drawn otherwise."""
     shard: Shard | None = None
-    """Which embedding tables are spread over the `workers` by rows, beside those whose touched rows
-    alone are updated."""
+    """What is spread over the `workers`: embedding tables beside those whose touched rows alone are
+    updated, and the training rows."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     threads: PositiveInt | Literal["auto"] = 1

@@ -5,20 +5,35 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from torch import Generator
 
 import tabcf
-from tabcf.errors import RunError, SpecError
+from tabcf.data.batches import Batch, stack, take
+from tabcf.data.parts import TRAIN
+from tabcf.data.splits import random_split
+from tabcf.errors import DataError, RunError, SpecError
+from tabcf.run.build import build_objective
+from tabcf.run.cached import encode_split
 from tabcf.run.checkpoints import kept_by
+from tabcf.run.own_rows import load_own
 from tabcf.run.progress import Silent
 from tabcf.run.rank_process import work
+from tabcf.run.registry import compose_registry
+from tabcf.spec.read import read_spec
 from tabcf.training.loop import EpochReport
+from tabcf.training.objectives import PointwiseObjective
+from tabcf.training.scale_out.own import OwnRows
+from tabcf.training.scale_out.seam import ALONE
 from tests.flow.test_two_stage import ratings
 from tests.unit.cli.test_cli import call
 
@@ -139,6 +154,11 @@ def test_torchruns_variables_are_noticed(
     [
         ({"split": {"kfold": {"k": 3}}}, {}, "folds are fitted side by side already"),
         ({"model": "ease", "target": {"implicit": {}}}, {}, "ease is solved rather than trained"),
+        (
+            {"train": {"workers": 2, "shard": {"data": True}}, "target": {"implicit": {}}},
+            {},
+            "train.shard.data: expected a loss of single events.* leave train.shard.data out",
+        ),
         ({}, {"out": None}, "expected the folder of the run"),
         ({}, {"plugins": [object()]}, "expected plugins as names of modules"),
     ],
@@ -163,3 +183,136 @@ def test_a_fit_begun_by_one_process_is_gone_on_with_by_one(
     (tmp_path / ".run.partial/fit/000000000003.safetensors").touch()
     with pytest.raises(RunError, match="found one by a single process"):
         tabcf.fit(spec(workers=2), frame, tmp_path / "run", resume=True)
+
+
+def of_each_kind(path: Path) -> Path:
+    """Ratings with further columns, some with gaps, in row groups of 75."""
+    found = ratings().assign(item_id=lambda f: "i" + f["item_id"].astype(str))
+    rng = np.random.default_rng(5)
+    found["minutes"] = np.where(rng.random(len(found)) < 0.1, np.nan, rng.normal(30, 9, len(found)))
+    found["device"] = rng.choice(["tv", "phone", None], len(found))
+    found.to_parquet(path, row_group_size=75)
+    return path
+
+
+def own_rows(**changes: Any) -> dict[str, Any]:
+    """A network, whose processes have training rows of their own."""
+    return {
+        **spec(shard={"data": True}, epochs=2, average=None),
+        "columns": {"minutes": "number", "device": "category"},
+        **changes,
+    }
+
+
+class Joined(PointwiseObjective):
+    """The batches of processes that have rows of their own, put together."""
+
+    owners: np.ndarray
+
+    @property
+    def by_rank(self) -> list[OwnRows]:
+        ranks = [torch.from_numpy(np.flatnonzero(self.owners == rank)) for rank in range(2)]
+        return [
+            OwnRows(
+                take(self.table, own),
+                self.model,
+                self.loss_module,
+                lengths=[len(each) for each in ranks],
+                rank=rank,
+                batch_size=self.batch_size,
+                masking=self.masking,
+            )
+            for rank, own in enumerate(ranks)
+        ]
+
+    @property
+    def n_steps(self) -> int:
+        return self.by_rank[0].n_steps
+
+    def epoch(self, rng: Generator) -> Iterator[Batch]:
+        state, drawn = rng.get_state(), []
+        for own in self.by_rank:
+            rng.set_state(state)
+            drawn.append(list(own.epoch(rng)))
+        for parts in zip(*drawn, strict=True):
+            batches = [part.batch for part in parts]
+            yield Batch(
+                stack(*(batch.inputs for batch in batches)),
+                torch.cat([batch.target for batch in batches]),
+                None,
+            )
+
+
+def in_their_order(monkeypatch: pytest.MonkeyPatch, n: int = 900) -> None:
+    """Have one process draw the batches that two draw with rows of their own."""
+    part = random_split(
+        pd.DataFrame(index=range(n)), valid=0.1, test=0.2, rng=np.random.default_rng(42)
+    )
+    owners = (np.arange(n) // 75 % 2)[part == TRAIN]
+
+    def build(*args: Any, **options: Any) -> Joined:
+        found = build_objective(*args, **options)
+        assert type(found) is PointwiseObjective
+        joined = Joined(
+            found.table,
+            found.model,
+            found.loss_module,
+            batch_size=found.batch_size,
+            masking=found.masking,
+        )
+        joined.owners = owners
+        return joined
+
+    monkeypatch.setattr("tabcf.run.train.build_objective", build)
+
+
+class Apart(type(ALONE)):  # type: ignore[misc]  # there is one of it
+    """A process that hears of others who have something else."""
+
+    def __init__(self, other: Any) -> None:
+        self.other = other
+
+    def all(self, value: Any) -> Any:
+        return [value, self.other]
+
+
+def test_other_files_or_no_training_rows_are_named(tmp_path: Path) -> None:
+    path = of_each_kind(tmp_path / "data.parquet")
+    document = read_spec(own_rows(), compose_registry([]))
+    given = document.spec, document.registry
+    with pytest.raises(DataError, match="expected the same data in all processes"):
+        load_own(*given, Apart([]), data=path)
+    events = replace(load_own(*given, ALONE, data=path), ranks=Apart(0))
+    with pytest.raises(DataError, match="the split leaves process 1 of 2 none"):
+        encode_split(*given, events, TRAIN)
+
+
+def test_two_processes_with_rows_of_their_own_are_one_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And learn the same of columns, split alike, and measure all rows."""
+    path = of_each_kind(tmp_path / "data.parquet")
+    given = own_rows()
+    two = tabcf.fit({**given, "train": {**given["train"], "workers": 2}}, path, tmp_path / "run")
+    in_their_order(monkeypatch)
+    one = tabcf.fit(given, path)
+    assert isinstance(two, tabcf.Run)
+    assert isinstance(one, tabcf.Run)
+    state, arrays = two.trained.encoder.to_json()
+    assert (state, arrays) == one.trained.encoder.to_json()
+    for name, entity in one.trained.encoder.entities.items():
+        other = two.trained.encoder.entities[name]
+        assert entity.ids.to_json() == other.ids.to_json()
+        np.testing.assert_array_equal(entity.n_events, other.n_events)
+    assert two.trained.target == one.trained.target
+    assert two.report.n_rows == one.report.n_rows
+    assert two.report.test_rows == one.report.test_rows
+    assert two.report.baselines == one.report.baselines
+    for name, means in one.mean_targets.items():
+        np.testing.assert_array_equal(two.mean_targets[name], means)
+    kept = two.trained.events.source.frame
+    pd.testing.assert_frame_equal(kept, one.trained.events.source.frame[kept.columns])
+    for own, other in zip(two.report.epochs, one.report.epochs, strict=True):
+        assert own.train_loss == pytest.approx(other.train_loss, rel=1e-5)
+        assert own.validation == pytest.approx(other.validation, rel=1e-4)
+    assert two.report.test == pytest.approx(one.report.test, rel=1e-4)

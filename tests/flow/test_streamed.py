@@ -38,7 +38,7 @@ class Told(Silent):
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks of few rows."""
     monkeypatch.setattr("tabcf.data.spool._BLOCK", 130)
-    monkeypatch.setattr("tabcf.run.streamed._BLOCK", 170)
+    monkeypatch.setattr("tabcf.run.block_events._BLOCK", 170)
     monkeypatch.setattr("tabcf.data.order._BLOCK", 128)
 
 

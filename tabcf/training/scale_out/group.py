@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -57,6 +57,42 @@ class Group:
         if self.rank:
             return cast("_Value", self.told(None))
         return self.told(work())
+
+    def all(self, value: _Value) -> Sequence[_Value]:
+        """What each process has, in their order."""
+        found: list[_Value | None] = [None] * self.size
+        with gone_noticed():
+            dist.all_gather_object(found, value)
+        return cast("list[_Value]", found)
+
+    def dealt(self, values: Sequence[_Value] | None) -> _Value:
+        """This process' one of what the first process has for each."""
+        held: list[_Value | None] = [None]
+        with gone_noticed():
+            dist.scatter_object_list(held, None if values is None else list(values), src=0)
+        return cast("_Value", held[0])
+
+    def collected(self, own: Iterator[_Value], owners: Sequence[int]) -> Iterator[_Value]:
+        """In the first process what all have, in the order of their owners; in others nothing.
+
+        The others send all they have before this returns; the first one receives by the way.
+        """
+        if self.rank == 0:
+            return self._received(own, owners)
+        for value in own:
+            with gone_noticed():
+                dist.send_object_list([value], dst=0)
+        return iter(())
+
+    def _received(self, own: Iterator[_Value], owners: Sequence[int]) -> Iterator[_Value]:
+        for owner in owners:
+            if owner == 0:
+                yield next(own)
+                continue
+            held: list[_Value | None] = [None]
+            with gone_noticed():
+                dist.recv_object_list(held, src=owner)
+            yield cast("_Value", held[0])
 
     def wait(self) -> None:
         """Go on when all have come here."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from tabcf.training.scale_out import states
 from tabcf.training.scale_out.exchange import Spread, own_rows
 from tabcf.training.scale_out.group import Group
 from tabcf.training.scale_out.norms import Filling, by_whole_batch
+from tabcf.training.scale_out.own import OwnRows
 from tabcf.training.scale_out.seam import How
 from tabcf.training.scale_out.shards import Shards
 from tabcf.training.scale_out.steps import RankOptimiser, RankSteps, averaged
@@ -63,6 +65,10 @@ class TogetherRanks:
     def rank(self) -> int:
         return self._group.rank
 
+    @property
+    def size(self) -> int:
+        return self._group.size
+
     @contextmanager
     def wrap(
         self, objective: Objective, model: nn.Module, loss: nn.Module, how: How
@@ -85,6 +91,8 @@ class TogetherRanks:
         self._names = _names(tables, spread)
         # A state may be gone on from by fewer or more processes, so it does not say how many.
         note = "eager: processes share the rows of every batch"
+        if isinstance(objective, OwnRows):
+            note = f"eager: each of {self.size} processes has training rows of its own"
         optimiser: Optimiser
         own = shards.pieces(pieces)
         if tables:
@@ -116,6 +124,19 @@ class TogetherRanks:
 
     def told(self, value: _Value) -> _Value:
         return self._group.told(value)
+
+    def sum(self, counts: np.ndarray) -> np.ndarray:
+        total: np.ndarray = self._group.sum(torch.from_numpy(counts.copy())).numpy()
+        return total
+
+    def all(self, value: _Value) -> Sequence[_Value]:
+        return self._group.all(value)
+
+    def dealt(self, values: Sequence[_Value] | None) -> _Value:
+        return self._group.dealt(values)
+
+    def collected(self, own: Iterator[_Value], owners: Sequence[int]) -> Iterator[_Value]:
+        return self._group.collected(own, owners)
 
     def save(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
         """Keep a state as a folder, to which each process writes a file."""

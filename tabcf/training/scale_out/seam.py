@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
 
+from tabcf.data.shares import Together
 from tabcf.training.acceleration import AS_IT_IS, Acceleration
 from tabcf.training.engine import Engine, EngineName
 from tabcf.training.ensemble import choose_engine
@@ -55,16 +57,14 @@ class How:
     acceleration: Acceleration = AS_IT_IS
 
 
-class Ranks(Protocol):
+class Ranks(Together, Protocol):
     """The processes of a fit; all of them ask the same things in the same order.
 
+    The first one measures, tells and writes the run.
+
     Attributes:
-        rank: This one's number, from 0; the first one measures, tells and writes the run.
         ending: Of the names of the states that they keep.
     """
-
-    @property
-    def rank(self) -> int: ...
 
     @property
     def ending(self) -> str: ...
@@ -91,6 +91,7 @@ class _Alone:
     """A fit in this process alone."""
 
     rank = 0
+    size = 1
     ending = ".safetensors"
 
     @contextmanager
@@ -115,6 +116,19 @@ class _Alone:
 
     def told(self, value: _Value) -> _Value:
         return value
+
+    def sum(self, counts: np.ndarray) -> np.ndarray:
+        return counts
+
+    def all(self, value: _Value) -> Sequence[_Value]:
+        return [value]
+
+    def dealt(self, values: Sequence[_Value] | None) -> _Value:
+        assert values is not None
+        return values[0]
+
+    def collected(self, own: Iterator[_Value], owners: Sequence[int]) -> Iterator[_Value]:
+        return own
 
     def save(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
         write_file(tensors, about, path)

@@ -16,7 +16,7 @@ from tabcf.training.objectives import Objective
 from tabcf.training.optimiser import Piece
 from tabcf.training.scale_out.group import Group, gone_noticed
 from tabcf.training.scale_out.norms import Filling
-from tabcf.training.scale_out.parts import part_of
+from tabcf.training.scale_out.parts import Part, part_of
 from tabcf.training.steps import Optimiser, Rate, one_by_one, single
 from tabcf.training.store.optimiser import StoreOptimiser
 from tabcf.training.store.rows import RowUpdate
@@ -114,7 +114,8 @@ class RankSteps:
         return one_by_one(self.objective, rates, rng, skip, self._take)
 
     def _take(self, batch: Any, rate: Rate) -> float:
-        part = part_of(batch, self.group.rank, self.group.size)
+        is_own = isinstance(batch, Part)
+        part = batch if is_own else part_of(batch, self.group.rank, self.group.size)
         self.filling.is_blank = part.is_blank
         with gone_noticed():
             loss = single(self.lowered(part.batch))

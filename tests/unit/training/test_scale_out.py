@@ -15,6 +15,7 @@ from tabcf.contracts.inputs import Bag, Inputs, Query, Sampled
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
 from tabcf.data.batches import Batch
+from tabcf.data.order import Chunks
 from tabcf.errors import SpecError, TrainingError
 from tabcf.losses import MSE
 from tabcf.nn import DotProductBias, EmbeddingNN, RowTable, lookup
@@ -27,6 +28,7 @@ from tabcf.training.ranking import SampledBatch, UserBatch
 from tabcf.training.scale_out.exchange import own_rows
 from tabcf.training.scale_out.group import Group, joined
 from tabcf.training.scale_out.norms import Filling, by_whole_batch
+from tabcf.training.scale_out.own import OwnRows, sizes
 from tabcf.training.scale_out.parts import part_of
 from tabcf.training.scale_out.ranks import TogetherRanks
 from tabcf.training.scale_out.seam import ALONE, How, Ranks
@@ -105,6 +107,62 @@ def test_own_rows_are_torchs_chunks(n_rows: int, size: int) -> None:
     own = [rows[own_rows(n_rows, rank, size)].tolist() for rank in range(size)]
     assert [part for part in own if part] == [chunk.tolist() for chunk in rows.chunk(size)]
     assert [row for part in own for row in part] == rows.tolist()
+
+
+@pytest.mark.parametrize(("lengths", "n_steps"), [([7, 4], 3), ([1, 1, 1], 3), ([40, 9, 30], 8)])
+def test_rows_of_ones_own_are_spread_evenly(lengths: list[int], n_steps: int) -> None:
+    found = sizes(lengths, n_steps)
+    assert [sum(own) for own in found] == lengths
+    totals = [sum(step) for step in zip(*found, strict=True)]
+    assert all(max(each) - min(each) <= 1 for each in (*found, totals))
+
+
+def numbered(n: int, first: int) -> Table:
+    """Events of n users, each of whom has their number as the target."""
+    rows = torch.arange(first, first + n, dtype=torch.int32)
+    return Table(
+        {},
+        Inputs(rows[:, None], torch.zeros(n, 0)),
+        target=rows.float(),
+    )
+
+
+@pytest.mark.parametrize("chunks", [None, Chunks(4, 2)])
+def test_an_epoch_of_own_rows_has_each_row_once(
+    chunks: Chunks | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tabcf.training.scale_out.own._BLOCK", 16)
+    lengths, drawn, states = [50, 3, 21], [], []
+    for rank, n in enumerate(lengths):
+        table = numbered(n, sum(lengths[:rank]))
+        own = OwnRows(
+            table,
+            nn.Identity(),
+            MSE(TARGET),
+            lengths=lengths,
+            rank=rank,
+            batch_size=8,
+            chunks=chunks,
+        )
+        rng = Generator().manual_seed(3)
+        drawn.append([list(own.epoch(rng)), list(own.epoch(rng))])
+        states.append(rng.get_state())
+        assert own.n_steps == 10
+    assert all(torch.equal(state, states[0]) for state in states)
+    orders = []
+    for epoch in range(2):
+        steps = list(zip(*(of_rank[epoch] for of_rank in drawn), strict=True))
+        taken = [[p.batch for p in step if not p.is_blank] for step in steps]
+        assert [sum(len(b.target) for b in step) for step in taken] == [8, 8, 8, 8, *[7] * 6]
+        assert all(sum(part.share for part in step) == pytest.approx(1) for step in steps)
+        assert all(len(part.batch.target) for step in steps for part in step)
+        order = torch.cat([batch.target for step in taken for batch in step])
+        assert all(
+            torch.equal(b.inputs.x_cat[:, 0], b.target.int()) for step in taken for b in step
+        )
+        assert sorted(order.tolist()) == list(range(74))
+        orders.append(order.tolist())
+    assert orders[0] != orders[1]
 
 
 def test_norms_of_whole_batches_are_torchs(group: Group) -> None:
