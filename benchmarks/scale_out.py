@@ -2,12 +2,15 @@
 
     python benchmarks/scale_out.py              # equality over 200 steps, and the CPU of a step
     python benchmarks/scale_out.py --kills 3    # a process killed in the middle of fits, resumed
+    python benchmarks/scale_out.py --kills 3 --own-rows  # the same with rows of their own
+    python benchmarks/scale_out.py --memory 4000000      # what each process has in memory
 
 Data are made up from a seed: 20,000 ratings of 2,000 users and 1,000 items, a planted checkerboard
 of likes with noise, in batches of 512 whose last one is uneven; the tables that are spread have
 40,000 and 20,000 further rows. `reordered` is one process with the rows of each batch the other way
-round: what rounding does by itself. Nothing is selected. Processes are joined by gloo on one
-machine, one thread each; CPU is the user time of a process over the steps alone.
+round: what rounding does by itself. `rows of their own` has a half of the rows in each process,
+beside one process that is given the same batches. Nothing is selected. Processes are joined by gloo
+on one machine, one thread each; CPU is the user time of a process over the steps alone.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import argparse
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Generator, nn
@@ -33,7 +39,7 @@ from torch import Generator, nn
 from tabcf.contracts.inputs import Inputs
 from tabcf.contracts.table import EntityTable, Table
 from tabcf.contracts.target import TargetInfo
-from tabcf.data.batches import Batch, select
+from tabcf.data.batches import Batch, select, stack, take
 from tabcf.losses import BPR, MSE
 from tabcf.nn import DotProductBias, EmbeddingNN
 from tabcf.training.loop import train
@@ -41,6 +47,7 @@ from tabcf.training.objectives import Objective, PointwiseObjective
 from tabcf.training.optimiser import Decay, Piece, decay_groups
 from tabcf.training.ranking import SampledObjective
 from tabcf.training.samplers import Catalogue, Chosen, UniformSampler
+from tabcf.training.scale_out.own import OwnRows
 from tabcf.training.scale_out.seam import ALONE, How, Ranks
 from tabcf.training.schedules import one_cycle
 from tabcf.training.state import weights_of
@@ -57,6 +64,8 @@ CASES = {
     "embedding network, tables spread": "spread",
     "embedding network, doubles": "copied",
     "dot product, weighted events": "copied",
+    "dot product, rows of their own": "copied",
+    "network of doubles, own rows": "copied",
 }
 
 
@@ -82,20 +91,25 @@ def entity(n: int) -> EntityTable:
     return EntityTable(Inputs(ids, torch.zeros(n + 1, 0)))
 
 
-def problem(case: str) -> tuple[Objective, nn.Module, nn.Module]:
+def problem(case: str, rank: int | None = None) -> tuple[Objective, nn.Module, nn.Module]:
+    """What is lowered; with rows of their own by one of the processes, or by one that has all."""
     is_large = CASES[case] == "spread"
     table = ratings(is_weighted="weighted" in case, is_large=is_large)
     sizes = [len(table.entities[name]) for name in ("user", "item")]
     torch.manual_seed(0)
     model: nn.Module
+    loss: nn.Module
     if "network" in case:
         model = EmbeddingNN(sizes, widths=16, layers=[64], d_out=1)
         if "doubles" in case:
             model, table = model.double(), replace(table, target=table.target.double())
     else:
         model = DotProductBias(sizes, factors=16)
+    if "own" in case:
+        loss = MSE(TARGET)
+        return own_rows(table, model, loss, rank), model, loss
     if "bpr" not in case:
-        loss: nn.Module = MSE(TARGET)
+        loss = MSE(TARGET)
         return PointwiseObjective(table, model, loss, batch_size=BATCH), model, loss
     loss = BPR(TargetInfo("implicit"))
     rows = torch.arange(1, N_ITEMS + 1)
@@ -118,6 +132,49 @@ def problem(case: str) -> tuple[Objective, nn.Module, nn.Module]:
     return objective, model, loss
 
 
+def own_rows(table: Table, model: nn.Module, loss: nn.Module, rank: int | None) -> Objective:
+    """Each of two processes with a half of the rows, uneven by two; or their batches in one."""
+    cut = len(table) // 2 + 1
+    halves = [torch.arange(cut), torch.arange(cut, len(table))]
+    by_rank = [
+        OwnRows(
+            take(table, half),
+            model,
+            loss,
+            lengths=[len(each) for each in halves],
+            rank=number,
+            batch_size=BATCH,
+        )
+        for number, half in enumerate(halves)
+    ]
+    return by_rank[rank] if rank is not None else Together(table, model, loss, by_rank)
+
+
+class Together(PointwiseObjective):
+    """The batches that processes with rows of their own draw together."""
+
+    def __init__(
+        self, table: Table, model: nn.Module, loss: nn.Module, by_rank: list[OwnRows]
+    ) -> None:
+        super().__init__(table, model, loss, batch_size=BATCH)
+        self._by_rank = by_rank
+
+    @property
+    def n_steps(self) -> int:
+        return self._by_rank[0].n_steps
+
+    def epoch(self, rng: Generator) -> Iterator[Batch]:
+        state = rng.get_state()
+        epochs = []
+        for own in self._by_rank:
+            rng.set_state(state)
+            epochs.append(own.epoch(rng))
+        for parts in zip(*epochs, strict=True):
+            batches = [part.batch for part in parts if not part.is_blank]
+            inputs = stack(*(batch.inputs for batch in batches))
+            yield Batch(inputs, torch.cat([batch.target for batch in batches]), None)
+
+
 class Reordered(PointwiseObjective):
     """The same batches with their rows the other way round."""
 
@@ -132,8 +189,8 @@ def trained(
     case: str, ranks: Ranks, *, n_steps: int = N_STEPS, is_reordered: bool = False
 ) -> dict[str, Any]:
     """Losses of all steps, the weights, and the user milliseconds of a step."""
-    objective, model, loss = problem(case)
-    if is_reordered and isinstance(objective, PointwiseObjective):
+    objective, model, loss = problem(case, ranks.rank if ranks.size > 1 else None)
+    if is_reordered and type(objective) is PointwiseObjective:
         objective = Reordered(objective.table, model, loss, batch_size=BATCH)
 
     def decays(of: nn.Module) -> list[Piece]:
@@ -233,19 +290,19 @@ def off_by(losses: list[float], others: list[float]) -> float:
     return max(abs(a - b) / max(abs(a), 1e-9) for a, b in pairs)
 
 
-FIT = {
+FIT: dict[str, Any] = {
     "tabcf": 1,
     "name": "killed",
-    "data": "ratings.csv",
+    "data": "ratings.parquet",
     "target": "rating",
     "entities": {"user": {"id": "user"}, "item": {"id": "item"}},
     "model": {"embedding_nn": {"layers": [32], "dropout": 0.1}},
     "split": {"random": {"valid": 0.1, "test": 0.1}},
-    "train": {"epochs": 6, "batch_size": 256, "shard": {"rows": 1}, "checkpoint": {"steps": 20}},
+    "train": {"epochs": 6, "batch_size": 256, "checkpoint": {"steps": 20}},
 }
 
 
-def kills(n: int, seed: int) -> None:
+def kills(n: int, seed: int, *, is_own: bool) -> None:
     """Fits by two processes of which one is killed at a random moment, resumed by two."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -253,8 +310,10 @@ def kills(n: int, seed: int) -> None:
         table = ratings(is_weighted=False, is_large=False)
         columns = {"user": table.rows["user"], "item": table.rows["item"], "rating": table.target}
         frame = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
-        frame.to_csv(folder / "ratings.csv", index=False)
-        (folder / "fit.yaml").write_text(json.dumps(FIT))
+        frame.to_parquet(folder / "ratings.parquet", row_group_size=1000)
+        shard = {"rows": 1, "data": is_own}
+        spec = {**FIT, "train": {**FIT["train"], "shard": shard}}
+        (folder / "fit.yaml").write_text(json.dumps(spec))
         done, _ = fit(folder, "whole")
         whole = (folder / "whole/weights.safetensors").read_bytes()
         n_same = 0
@@ -294,6 +353,90 @@ def fit(
     return process.returncode, (said.strip().splitlines() or [""])[-1]
 
 
+WIDE: dict[str, Any] = {
+    "tabcf": 1,
+    "name": "wide",
+    "data": "events",
+    "target": "rating",
+    "entities": {"user": {"id": "user"}, "item": {"id": "item"}},
+    "columns": {**{f"number_{n}": "number" for n in range(8)}, "device": "category"},
+    "model": {"embedding_nn": {"layers": [16], "widths": 4}},
+    "split": {"random": {"valid": 0.02, "test": 0.02}},
+    "train": {"epochs": 1, "batch_size": 16384, "engine": "eager", "checkpoint": None},
+}
+
+
+def memory(n: int) -> None:
+    """Peak memory and CPU of each process, with all rows in each and with rows of their own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_wide(folder / "events", n)
+        print(f"{n:,} rows of two ids, eight numbers and a category; peak memory and CPU seconds")
+        for what, is_own in (("all rows in each process", False), ("rows of their own", True)):
+            for size in (2, 4) if is_own else (1, 2, 4):
+                train = {**WIDE["train"], "workers": size, "shard": {"data": is_own}}
+                (folder / "fit.yaml").write_text(json.dumps({**WIDE, "train": train}))
+                shutil.rmtree(folder / "run", ignore_errors=True)
+                seen, rmse = watched(folder)
+                shown = ", ".join(f"{most / 1e9:.2f} GB {cpu:.0f} s" for most, cpu in seen)
+                print(f"{what:26}{size} processes: {shown}; test RMSE {rmse:.4f}", flush=True)
+
+
+def write_wide(folder: Path, n: int) -> None:
+    """Made-up rows in files of half a million, and in row groups of 65,536."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir()
+    rng, size_of_file = np.random.default_rng(2), 1 << 19
+    for number, start in enumerate(range(0, n, size_of_file)):
+        size = min(size_of_file, n - start)
+        columns: dict[str, Any] = {
+            "user": rng.integers(0, 100_000, size),
+            "item": rng.integers(0, 10_000, size),
+            "device": rng.choice(["tv", "phone", "web"], size),
+            **{f"number_{name}": rng.normal(size=size) for name in range(8)},
+        }
+        likes = (columns["user"] + columns["item"]) % 2
+        columns["rating"] = 3.0 + likes + 0.1 * rng.normal(size=size)
+        pq.write_table(pa.table(columns), folder / f"{number:03d}.parquet", row_group_size=1 << 16)
+
+
+def watched(folder: Path) -> tuple[list[tuple[int, float]], float]:
+    """Peak memory and CPU seconds of a fit's processes, the first one first; and its test RMSE."""
+    command = [sys.executable, "-m", "tabcf", "fit", "fit.yaml", "--out", "run", "--no-cache"]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    seen: dict[int, tuple[int, float]] = {}
+    while process.poll() is None:
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+        try:
+            children = sorted(int(pid) for task in tasks for pid in task.read_text().split())
+            for pid in children or [process.pid]:
+                seen[pid] = used(pid)
+        except OSError:  # it has just ended
+            pass
+        time.sleep(0.2)
+    if process.returncode:
+        sys.exit("a fit ended badly")
+    report = json.loads((folder / "run/metrics.json").read_text())
+    found = [most for pid, most in sorted(seen.items()) if len(seen) == 1 or pid != process.pid]
+    return found, report["test"]["rmse"]
+
+
+def used(pid: int) -> tuple[int, float]:
+    """The most bytes that a process has had in memory, and its CPU seconds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    cpu = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    return 1024 * int(found[1]) if found else 0, cpu
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rank", type=int)
@@ -301,12 +444,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--own-rows", action="store_true")
+    parser.add_argument("--memory", type=int, default=0)
     options = parser.parse_args()
     if options.rank is not None:
         one_rank(options.rank, options.size, options.folder)
         return
-    if options.kills:
-        kills(options.kills, options.seed)
+    if options.memory:
+        memory(options.memory)
+    elif options.kills:
+        kills(options.kills, options.seed, is_own=options.own_rows)
     else:
         equality()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from tabcf.contracts.inputs import Bag
+    from tabcf.contracts.launch import Launched
     from tabcf.contracts.layout import Layout
     from tabcf.contracts.reranking import Rerank
     from tabcf.contracts.selector import PastAnswers, Selector
@@ -31,6 +32,7 @@ __all__ = [
     "ColumnDefinition",
     "CommandDefinition",
     "Definition",
+    "EngineDefinition",
     "FitDefinition",
     "FitProblem",
     "LossDefinition",
@@ -249,6 +251,19 @@ class ScheduleDefinition(Definition):
     """
 
     build: Callable[[Any], Callable[[float], tuple[float, float | None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDefinition(Definition):
+    """How steps are taken, and by whose processes.
+
+    `launch(launch, options)` starts the processes of a `tabcf.contracts.launch.Launch`, as many as
+    `train.workers` says; without it these are processes of this machine, and for one worker none.
+    `steps` are `fused`, `eager`, or `auto`, whatever can be; several processes take eager ones.
+    """
+
+    steps: Literal["auto", "fused", "eager"] = "auto"
+    launch: Launched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import pluggy
 from tabcf.contracts.definitions import (
     ColumnDefinition,
     CommandDefinition,
+    EngineDefinition,
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
@@ -54,6 +55,11 @@ class Hooks:
     @_hookspec
     def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
         """Who is told of a fit, for `track:`."""
+        raise NotImplementedError
+
+    @_hookspec
+    def tabcf_engines(self) -> Iterable[EngineDefinition]:
+        """How steps are taken and whose processes take them, for `train.engine`."""
         raise NotImplementedError
 
     @_hookspec

@@ -11,6 +11,7 @@ from tabcf.contracts.definitions import (
     ColumnDefinition,
     CommandDefinition,
     Definition,
+    EngineDefinition,
     FitDefinition,
     LossDefinition,
     MetricDefinition,
@@ -40,6 +41,7 @@ KINDS: Mapping[str, type[Definition]] = {
     "split": SplitDefinition,
     "sampler": SamplerDefinition,
     "schedule": ScheduleDefinition,
+    "engine": EngineDefinition,
     "reranker": RerankerDefinition,
     "tracker": TrackerDefinition,
     "selector": SelectorDefinition,
@@ -51,6 +53,15 @@ _NOUNS: Mapping[str, str] = {
     "fit": "way to fit",
     "reranker": "re-ranker",
     "unknown": "policy for unknown values",
+}
+
+
+# What the plugins that come with tabcf add, and what installs it.
+_SHIPPED: Mapping[tuple[str, str], str] = {
+    ("engine", "ray"): "tabcf-ray[ray]",
+    ("loss", "ordered_logit"): "tabcf-ordinal",
+    ("model", "deepfm"): "tabcf-deepfm",
+    ("tracker", "mlflow"): "tabcf-mlflow",
 }
 
 
@@ -298,6 +309,9 @@ class Registry:
         if len(found) > 1:
             origins = " and ".join(self._by_kind[kind][full].origin for full in found)
             return f"{noun} '{name}' is of several plugins, {origins}; write {' or '.join(found)}"
+        shipped = _SHIPPED.get((kind, name))
+        if shipped is not None and not self._set_aside:
+            return f"{noun} '{name}' is of a plugin that is not installed; pip install '{shipped}'"
         known = dict.fromkeys([*self.names(kind), *self.full_names(kind)])
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"

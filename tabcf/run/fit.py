@@ -120,7 +120,8 @@ def fit(
             )
 
     if has_folds:
-        if document.spec.train.workers > 1:
+        engine = registry.resolve("engine", document.spec.train.engine)
+        if document.spec.train.workers > 1 or engine.definition.launch is not None:
             check_workers(document.spec, registry)
         return cross_validate(
             document,
@@ -137,7 +138,7 @@ def fit(
         )
     if folder is None and runs is not None and resume:
         folder = broken_off(Path(runs), name)
-    if is_together(document.spec, folder, is_resumed=resume):
+    if is_together(document.spec, registry, folder, is_resumed=resume):
         folder = fit_by_processes(
             document,
             registry,

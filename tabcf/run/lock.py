@@ -112,10 +112,11 @@ def _part_name(key: str) -> str:
 def _components(spec: Spec) -> Iterator[tuple[str, Component]]:
     """Every component of a spec that a saved run needs, with its kind.
 
-    Who was told of the fit, and how items were drawn for it, is of no use afterwards.
+    Who was told of the fit, how items were drawn for it, and who took its steps, is of no use
+    afterwards.
     """
     for kind, pattern in COMPONENTS:
-        if kind in ("tracker", "sampler"):
+        if kind in ("tracker", "sampler", "engine"):
             continue
         for value in _values(spec, pattern):
             if isinstance(value, Component):

@@ -8,17 +8,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tabcf.contracts.launch import Launch, Message
 from tabcf.data.sources import source_of_frame
 from tabcf.errors import RunError, SpecError, TrainingError
 from tabcf.plugin.registry import Registry
 from tabcf.run.checkpoints import kept_by, partial_of, reserve
-from tabcf.run.children import Children, Message, as_done, threads_of_each
+from tabcf.run.children import threads_of_each
 from tabcf.run.folds import as_sent, folds_of, told
+from tabcf.run.launched import start_children, work
 from tabcf.run.own_rows import check_own
 from tabcf.run.progress import Progress
 from tabcf.spec.read import SpecDocument
@@ -26,15 +26,15 @@ from tabcf.spec.records import Spec
 
 __all__ = ["check_workers", "fit_by_processes", "is_together"]
 
-_CHILD = "tabcf.run.rank_process"
 
-
-def is_together(spec: Spec, out: Path | None, *, is_resumed: bool) -> bool:
-    """Whether a fit is one by several processes, or goes on from a state of several.
+def is_together(spec: Spec, registry: Registry, out: Path | None, *, is_resumed: bool) -> bool:
+    """Whether other processes do a fit: several, or an engine's, or it is gone on with from theirs.
 
     Raises:
         RunError: One process began what several are to go on with.
     """
+    if registry.resolve("engine", spec.train.engine).definition.launch is not None:
+        return True
     kept = None if out is None or not is_resumed else kept_by(out)
     if kept == "one" and spec.train.workers > 1:
         raise RunError(
@@ -52,7 +52,10 @@ def check_workers(spec: Spec, registry: Registry) -> None:
     """
     if folds_of(spec, registry):
         raise SpecError(
-            ["train.workers: folds are fitted side by side already; say how many by --jobs"]
+            [
+                "train.workers: folds are fitted side by side already; say how many by --jobs, "
+                "with an engine of this process"
+            ]
         )
     if spec.train.memory is not None:
         raise SpecError(["train.memory: is of a single process; leave it or train.workers out"])
@@ -69,15 +72,6 @@ def check_workers(spec: Spec, registry: Registry) -> None:
         check_own(spec, registry)
 
 
-@dataclass
-class _Heard:
-    """What went wrong in which process."""
-
-    ended: dict[int, str] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    gone: dict[int, str] = field(default_factory=dict)
-
-
 def fit_by_processes(
     document: SpecDocument,
     registry: Registry,
@@ -91,7 +85,7 @@ def fit_by_processes(
     is_resumed: bool,
     cache: bool,
 ) -> Path:
-    """Fit by as many processes of this machine as the spec's `train.workers` says.
+    """Fit by as many processes as the spec's `train.workers` says, which its engine starts.
 
     Args:
         document: The spec.
@@ -141,12 +135,16 @@ def fit_by_processes(
             "meeting": (Path(shared) / "meeting").as_uri(),
             **_sent(data, Path(shared)),
         }
+        heard = _Heard(progress)
+        launch = Launch(size, task, work, heard.hear, threads_of_each(document.spec.train.threads))
+        engine = registry.resolve("engine", document.spec.train.engine)
+        start = engine.definition.launch or start_children
         try:
-            heard = _have_done(task, size, threads_of_each(document.spec.train.threads), progress)
+            ended = start(launch, engine.options)
         finally:
             if kept_by(out) is None:
                 shutil.rmtree(partial_of(out), ignore_errors=True)
-    _raise(heard, size, out)
+    heard.check(ended, size, out)
     return out
 
 
@@ -163,46 +161,31 @@ def _sent(data: Any, folder: Path) -> Mapping[str, Any]:
     return sent
 
 
-def _have_done(task: Message, size: int, threads: int, progress: Progress) -> _Heard:
-    """Run all processes to their end; the first one that fails by itself ends the others."""
-    heard = _Heard()
-    children = Children(_CHILD, threads=threads)
+class _Heard:
+    """What processes said; `progress` is told of the fit, and what went wrong is kept."""
 
-    def run(rank: int) -> None:
-        def on_message(message: Message) -> None:
-            if "failed" in message:
-                heard.failed[rank] = message["failed"]
-            elif "gone" in message:
-                heard.gone[rank] = message["gone"]
-            told(message, progress)
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._failed: dict[int, str] = {}
+        self._gone: dict[int, str] = {}
 
-        try:
-            children.run({**task, "rank": rank}, on_message)
-        except TrainingError as error:
-            heard.ended[rank] = str(error)
+    def hear(self, rank: int, message: Message) -> None:
+        """Take a message of one of them."""
+        if "failed" in message:
+            self._failed[rank] = message["failed"]
+        elif "gone" in message:
+            self._gone[rank] = message["gone"]
+        told(message, self._progress)
 
-    pool = ThreadPoolExecutor(size)
-    try:
-        for future in as_done([pool.submit(run, rank) for rank in range(size)]):
-            future.result()
-            if heard.ended or heard.failed:
-                break
-    finally:
-        children.end()
-        pool.shutdown(wait=True, cancel_futures=True)
-        children.close()
-    return heard
-
-
-def _raise(heard: _Heard, size: int, out: Path) -> None:
-    """Raise what went wrong first of all; the others only lost the connection."""
-    partial = partial_of(out)
-    hint = ""
-    if kept_by(out) is not None:
-        hint = f"; its states are in {partial}: go on with --resume (in Python resume=True)"
-    for rank, reason in heard.ended.items():
-        raise RunError(f"process {rank} of the {size} that train: {reason}{hint}")
-    for reason in heard.failed.values():
-        raise TrainingError(reason)
-    for rank, reason in heard.gone.items():
-        raise RunError(f"process {rank} of the {size} that train: {reason}{hint}")
+    def check(self, ended: Mapping[int, str], size: int, out: Path) -> None:
+        """Raise what went wrong first of all; the others only lost the connection."""
+        hint = ""
+        if kept_by(out) is not None:
+            where = partial_of(out)
+            hint = f"; its states are in {where}: go on with --resume (in Python resume=True)"
+        for rank, reason in ended.items():
+            raise RunError(f"process {rank} of the {size} that train: {reason}{hint}")
+        for reason in self._failed.values():
+            raise TrainingError(reason)
+        for rank, reason in self._gone.items():
+            raise RunError(f"process {rank} of the {size} that train: {reason}{hint}")

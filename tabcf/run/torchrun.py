@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tabcf.errors import SpecError
 from tabcf.run.cached import load_events
 from tabcf.run.checkpoints import broken_off, reserve
 from tabcf.run.fit import fit_together
@@ -54,6 +55,11 @@ def fit_as_one_of_several(
     document = read_spec(spec, compose_registry(plugins), overrides=overrides)
     registry = document.registry
     check_workers(document.spec, registry)
+    if registry.resolve("engine", document.spec.train.engine).definition.launch is not None:
+        engine = document.spec.train.engine.name
+        raise SpecError(
+            [f"train.engine: {engine} starts the processes itself; leave it or torchrun out"]
+        )
     name = document.spec.name or document.name
     if out is not None:
         Run.check_free(out)

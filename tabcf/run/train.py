@@ -266,7 +266,7 @@ def _train(
         resolved = registry.resolve("schedule", spec.train.schedule)
         schedule = resolved.definition.build(resolved.options)
         how = How(
-            spec.train.engine,
+            registry.resolve("engine", spec.train.engine).definition.steps,
             partial(build_decays, spec, encoded, loss=loss_module),
             schedule,
             spec.train.learning_rate,

@@ -265,9 +265,10 @@ class Train(Options):
     """Scale gradients down to this norm."""
     refit: bool = False
     """Train again on training and validation rows for the chosen number of epochs."""
-    engine: Literal["auto", "fused", "eager"] = "auto"
+    engine: Component = Component.model_validate("auto")
     """How steps are taken: `fused`, with a backward pass written by hand, for dot products of two
-    ids, or `eager`, by autograd, for everything; `auto` is `fused` wherever that can be."""
+    ids, or `eager`, by autograd, for everything; `auto` is `fused` wherever that can be. A plugin's
+    may start the `workers` elsewhere."""
     update: Literal["auto", "dense", "replay", "lazy", "adagrad"] = "auto"
     """How embedding tables are updated: `dense`, all rows at each step, or only the rows that the
     step used: `replay` makes up for the steps that a row missed, `lazy` does not, `adagrad` is

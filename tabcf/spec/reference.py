@@ -61,6 +61,7 @@ _KIND_TITLES: Mapping[str, str] = {
     "sampler": "Samplers: `negatives`",
     "split": "Splits: `split`",
     "schedule": "Schedules: `train.schedule`",
+    "engine": "Engines: `train.engine`",
     "reranker": "Re-rankers: `rerank`",
     "tracker": "Trackers: `track`",
     "selector": "Selectors of questions: `tabcf onboard --selector`",
@@ -70,7 +71,8 @@ _KEYS: Mapping[str, str] = {
     "metric": "metrics",
     "reranker": "rerank",
     "sampler": "negatives",
-    "schedule": "train",
+    "schedule": "train.schedule",
+    "engine": "train.engine",
     "tracker": "track",
 }
 _INTRODUCTION = """\
@@ -172,7 +174,8 @@ def example_of(kind: str, definition: Definition) -> str:
     key = _KEYS.get(kind, kind)
     if key in ("metrics", "track"):
         example = f"[{example}]"
-    return f"train: {{schedule: {example}}}" if key == "train" else f"{key}: {example}"
+    outer, _, inner = key.partition(".")
+    return f"{outer}: {{{inner}: {example}}}" if inner else f"{key}: {example}"
 
 
 def _component(kind: str, definition: Definition, origin: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tabcf.contracts.definitions import (
     ColumnDefinition,
+    EngineDefinition,
     LossDefinition,
     MetricDefinition,
     ModelDefinition,
@@ -17,6 +18,7 @@ from tabcf.plugin.hooks import hookimpl
 from tabcf.plugin.loading import register
 from tabcf.plugin.registry import Registry
 from tabcf.run.builtins.columns import COLUMNS
+from tabcf.run.builtins.engines import ENGINES
 from tabcf.run.builtins.fits import FITS
 from tabcf.run.builtins.losses import LOSSES
 from tabcf.run.builtins.metrics import METRICS
@@ -54,6 +56,10 @@ class _Builtins:
     @hookimpl
     def tabcf_trackers(self) -> Iterable[TrackerDefinition]:
         return TRACKERS
+
+    @hookimpl
+    def tabcf_engines(self) -> Iterable[EngineDefinition]:
+        return ENGINES
 
     @hookimpl
     def tabcf_rerankers(self) -> Iterable[RerankerDefinition]:

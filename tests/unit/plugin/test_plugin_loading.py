@@ -165,6 +165,7 @@ def test_every_builtin_comes_through_the_hooks() -> None:
         "split",
         "schedule",
         "tracker",
+        "engine",
         "selector",
         "unknown",
     }

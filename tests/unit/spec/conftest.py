@@ -20,6 +20,7 @@ from tabcf.contracts.definitions import (
 )
 from tabcf.contracts.options import FromColumn, ModelOptions, NoOptions, Options
 from tabcf.plugin.registry import Registry
+from tabcf.run.builtins.engines import ENGINES
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -254,6 +255,7 @@ def _registry() -> Registry:
             _split("random", Shares),
             _split("official", Official),
             _split("time", Time),
+            *ENGINES,
             _schedule("one_cycle", NoOptions),
             _schedule("cosine", Cosine),
             _schedule("constant", NoOptions),

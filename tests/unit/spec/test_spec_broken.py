@@ -403,6 +403,22 @@ EDITED: list[tuple[str, dict[str, str], list[str]]] = [
         ],
     ),
     (
+        "a misspelt engine",
+        {"epochs: 5": "engine: eagr"},
+        [
+            "19:17: train.engine: no engine named 'eagr'; did you mean 'eager'? known: auto, "
+            "eager, fused",
+        ],
+    ),
+    (
+        "an engine of a plugin that is not installed",
+        {"epochs: 5": "engine: ray"},
+        [
+            "19:17: train.engine: engine 'ray' is of a plugin that is not installed; pip install "
+            "'tabcf-ray[ray]'",
+        ],
+    ),
+    (
         "a misspelt policy for unknown values",
         {"seed: 42": "unknown: maskd"},
         [

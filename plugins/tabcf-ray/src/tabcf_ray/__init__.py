@@ -1,31 +1,44 @@
-"""Ray for tabcf: the command `tabcf ray-fit`."""
+"""Ray for tabcf: `train: {engine: ray}` has workers of Ray Train do a fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
-from tabcf.contracts.definitions import CommandDefinition
+from tabcf.contracts.definitions import EngineDefinition
+from tabcf.contracts.launch import Launch
+from tabcf.contracts.options import Options
 from tabcf.plugin.hooks import hookimpl
 
-if TYPE_CHECKING:
-    import click
-
-__all__ = ["COMMAND", "tabcf_commands"]
+__all__ = ["RAY", "RayOptions", "tabcf_engines"]
 
 
-def _command() -> click.Command:
-    from tabcf_ray.command import command
+class RayOptions(Options):
+    """Workers of a Ray cluster."""
 
-    return command
+    shorthand: ClassVar[str | None] = "address"
+
+    address: str | None = None
+    """A running cluster, such as `auto`; by default what the environment variable `RAY_ADDRESS`
+    says, and without it Ray starts on this machine."""
 
 
-COMMAND = CommandDefinition(
-    name="ray-fit", summary="Train what a spec declares with the workers of Ray.", build=_command
+def _launch(launch: Launch, options: RayOptions) -> Mapping[int, str]:
+    from tabcf_ray.launching import launched
+
+    return launched(launch, options.address)
+
+
+RAY = EngineDefinition(
+    name="ray",
+    options=RayOptions,
+    summary="By the workers of Ray Train, as many as `train.workers`.",
+    example="ray",
+    launch=_launch,
 )
 
 
 @hookimpl
-def tabcf_commands() -> Sequence[CommandDefinition]:
-    """The one command."""
-    return [COMMAND]
+def tabcf_engines() -> Sequence[EngineDefinition]:
+    """The one engine."""
+    return [RAY]
