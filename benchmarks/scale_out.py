@@ -405,10 +405,11 @@ def write_wide(folder: Path, n: int) -> None:
 def watched(folder: Path) -> tuple[list[tuple[int, float]], float]:
     """Peak memory and CPU seconds of a fit's processes, the first one first; and its test RMSE."""
     command = [sys.executable, "-m", "tabcf", "fit", "fit.yaml", "--out", "run", "--no-cache"]
+    command += ["--quiet", "--json"]
     process = subprocess.Popen(
         command,
         cwd=folder,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     seen: dict[int, tuple[int, float]] = {}
@@ -421,20 +422,26 @@ def watched(folder: Path) -> tuple[list[tuple[int, float]], float]:
         except OSError:  # it has just ended
             pass
         time.sleep(0.2)
+    said, _ = process.communicate()
     if process.returncode:
         sys.exit("a fit ended badly")
-    report = json.loads((folder / "run/metrics.json").read_text())
     found = [most for pid, most in sorted(seen.items()) if len(seen) == 1 or pid != process.pid]
-    return found, report["test"]["rmse"]
+    return found, json.loads(said)["test"]["rmse"]
 
 
 def used(pid: int) -> tuple[int, float]:
-    """The most bytes that a process has had in memory, and its CPU seconds."""
+    """The most bytes that a process has had in memory, and its CPU seconds.
+
+    Raises:
+        OSError: It has ended.
+    """
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+)", status)
     ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     cpu = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-    return 1024 * int(found[1]) if found else 0, cpu
+    if found is None:
+        raise ProcessLookupError(pid)
+    return 1024 * int(found[1]), cpu
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ __all__ = ["command"]
 def command(name: str) -> None:
     """Show what the component NAME is for, its options, their defaults, and an example.
 
-    NAME is a model, loss, metric, kind of column, split, schedule, tracker or selector, built in or
-    a plugin's: huber, nightlife/daypart.
+    NAME is a model, loss, metric, kind of column, split, schedule, engine, tracker or selector,
+    built in or a plugin's: huber, nightlife/daypart.
     """
     from tabcf.cli.session import session
     from tabcf.run.registry import compose_registry

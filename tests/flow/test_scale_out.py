@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,14 @@ import yaml
 from torch import Generator
 
 import tabcf
+from tabcf.contracts.definitions import EngineDefinition
+from tabcf.contracts.launch import Launch
+from tabcf.contracts.options import NoOptions
 from tabcf.data.batches import Batch, stack, take
 from tabcf.data.parts import TRAIN
 from tabcf.data.splits import random_split
 from tabcf.errors import DataError, RunError, SpecError
+from tabcf.plugin.hooks import hookimpl
 from tabcf.run.build import build_objective
 from tabcf.run.cached import encode_split
 from tabcf.run.checkpoints import kept_by
@@ -29,6 +36,7 @@ from tabcf.run.own_rows import load_own
 from tabcf.run.progress import Silent
 from tabcf.run.rank_process import work
 from tabcf.run.registry import compose_registry
+from tabcf.run.torchrun import fit_as_one_of_several
 from tabcf.spec.read import read_spec
 from tabcf.training.loop import EpochReport
 from tabcf.training.objectives import PointwiseObjective
@@ -173,6 +181,56 @@ def test_what_several_processes_cannot_do_is_said_at_once(
     given = {"out": tmp_path / "run", **options}
     with pytest.raises((SpecError, RunError), match=message):
         tabcf.fit({**spec(workers=2), **changes}, frame, **given)
+    assert not list(tmp_path.iterdir())
+
+
+def nowhere(launch: Launch, options: Any) -> Mapping[int, str]:
+    return dict.fromkeys(range(launch.size), "it was nowhere")
+
+
+class Elsewhere:
+    """A plugin whose processes are nowhere."""
+
+    @hookimpl
+    def tabcf_engines(self) -> list[EngineDefinition]:
+        return [
+            EngineDefinition(name="elsewhere", options=NoOptions, summary="Away.", launch=nowhere)
+        ]
+
+
+def test_an_engines_processes_are_for_one_fit_and_not_torchruns(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = [Elsewhere()]
+    given = spec(engine="elsewhere")
+    with pytest.raises(SpecError, match=r"folds are fitted side by side already.*of this process"):
+        tabcf.fit({**given, "split": {"kfold": 3}}, frame, tmp_path / "run", plugins=plugins)
+    path = tmp_path / "shared.yaml"
+    path.write_text(yaml.safe_dump(given))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(SpecError, match="elsewhere starts the processes itself"):
+        fit_as_one_of_several(
+            path,
+            None,
+            None,
+            runs=tmp_path,
+            overrides=(),
+            plugins=plugins,
+            progress=None,
+            resume=False,
+            cache=False,
+        )
+
+
+def test_how_an_engines_process_ended_is_said(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = module_from_spec(ModuleSpec("elsewhere", None))
+    monkeypatch.setattr(module, "tabcf_engines", Elsewhere().tabcf_engines, raising=False)
+    monkeypatch.setitem(sys.modules, "elsewhere", module)
+    with pytest.raises(RunError, match="process 0 of the 1 that train: it was nowhere"):
+        tabcf.fit(spec(engine="elsewhere"), frame, tmp_path / "run", plugins=["elsewhere"])
     assert not list(tmp_path.iterdir())
 
 

@@ -130,11 +130,11 @@ def workers() -> list[int]:
 @with_ray
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
 def test_a_worker_that_is_killed_is_told_of_and_the_fit_gone_on_with(tmp_path: Path) -> None:
-    given = spec(epochs=30, checkpoint={"steps": 1})
+    given = spec(epochs=8, checkpoint={"steps": 1})
     with pytest.raises(RunError, match=r"process \d of the 2 that train: .*go on with --resume"):
         tabcf.fit(given, out="run", progress=Killing())
     heard = Heard()
     run = tabcf.fit(given, out="run", progress=heard, resume=True)
     assert isinstance(run, tabcf.Run)
     assert any("goes on from epoch" in note for note in heard.notes)
-    assert len(run.report.epochs) == 30
+    assert len(run.report.epochs) == 8
