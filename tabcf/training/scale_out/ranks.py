@@ -92,7 +92,7 @@ class TogetherRanks:
         # A state may be gone on from by fewer or more processes, so it does not say how many.
         note = "eager: processes share the rows of every batch"
         if isinstance(objective, OwnRows):
-            note = f"eager: each of {self.size} processes has training rows of its own"
+            note = f"eager: each process has training rows of its own; processes: {self.size}"
         optimiser: Optimiser
         own = shards.pieces(pieces)
         if tables:
