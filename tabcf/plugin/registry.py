@@ -26,6 +26,7 @@ from tabcf.contracts.definitions import (
 )
 from tabcf.contracts.options import Options
 from tabcf.errors import PluginError, SpecError
+from tabcf.plugin.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from tabcf.plugin.finding import Plugin
@@ -53,15 +54,6 @@ _NOUNS: Mapping[str, str] = {
     "fit": "way to fit",
     "reranker": "re-ranker",
     "unknown": "policy for unknown values",
-}
-
-
-# What the plugins that come with tabcf add, and what installs it.
-_SHIPPED: Mapping[tuple[str, str], str] = {
-    ("engine", "ray"): "tabcf-ray[ray]",
-    ("loss", "ordered_logit"): "tabcf-ordinal",
-    ("model", "deepfm"): "tabcf-deepfm",
-    ("tracker", "mlflow"): "tabcf-mlflow",
 }
 
 
@@ -309,7 +301,7 @@ class Registry:
         if len(found) > 1:
             origins = " and ".join(self._by_kind[kind][full].origin for full in found)
             return f"{noun} '{name}' is of several plugins, {origins}; write {' or '.join(found)}"
-        shipped = _SHIPPED.get((kind, name))
+        shipped = SHIPPED.get((kind, name))
         if shipped is not None and not self._set_aside:
             return f"{noun} '{name}' is of a plugin that is not installed; pip install '{shipped}'"
         known = dict.fromkeys([*self.names(kind), *self.full_names(kind)])

@@ -24,7 +24,7 @@ def work(rank: int, task: Message, send: Callable[[Message], None]) -> None:
         task: Plain data, as `tabcf.run.ranked` makes it.
         send: Sends a message to who gave the task.
     """
-    from tabcf.run import rank_process
+    from tabcf.run import rank_process  # which fits, and so imports who starts it
 
     rank_process.work({**task, "rank": rank}, send)
 
