@@ -55,8 +55,12 @@ class Budget:
         self.begin("by reading")
 
     def begin(self, doing: str) -> None:
-        """Say what the fit does from now on, by which is told what took how much."""
+        """Say what the fit does from now on, by which is told what took how much.
+
+        What was freed until now goes back to the system, so that it is not taken twice.
+        """
         self.check()
+        _give_back()
         now = _taken()
         self._begun.append((doing, 0 if now is None else now.own))
 
@@ -139,13 +143,9 @@ class Budget:
 
     def _let_go(self) -> None:
         """Give back to the system all that it need not keep for the process."""
-        import pyarrow as pa
-
         self._release()
-        pa.default_memory_pool().release_unused()
         gc.collect()
-        if _trim is not None:
-            _trim(0)
+        _give_back()
 
     def _too_much(self, own: int, mapped: int) -> str:
         stops = [begun for _, begun in self._begun[1:]] + [own]
@@ -183,6 +183,15 @@ def _of_process(name: str) -> int | None:
         return None
     found = re.search(rf"{name}:\s+(\d+) kB", status.read_text())
     return None if found is None else int(found[1]) * 1024
+
+
+def _give_back() -> None:
+    """Give back to the system what was freed."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    if _trim is not None:
+        _trim(0)
 
 
 def _found_trim() -> Any:
