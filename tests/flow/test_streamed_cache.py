@@ -114,7 +114,7 @@ def test_several_at_once_make_and_find_the_same_rows(folder: Path) -> None:
         return [*(values.numpy().copy() for values in found), encoded.past.seen.items]
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(rows, range(8)))
+        found = list(pool.map(rows, range(4)))
     for other in found[1:]:
         for own, expected in zip(other, found[0], strict=True):
             np.testing.assert_array_equal(own, expected)
