@@ -186,29 +186,35 @@ def _ranked(
     with_ranks: bool,
 ) -> RankedUsers:
     """Lists and ranks by scores, some users at a time."""
-    lists, hits, ranks, n_candidates = [], [], [], []
+    # Made at once: small results kept from each block would leave holes between the large
+    # intermediates of the next ones, which grow to hundreds of megabytes.
+    n_users, n_found = len(users), len(wanted.values)
+    lists = torch.empty(n_users, k, dtype=torch.int64)
+    hits = torch.empty(n_users, k, dtype=torch.bool)
+    ranks = torch.empty(n_found if with_ranks else 0, dtype=torch.float64)
+    n_candidates = torch.empty(n_users, dtype=torch.int64)
+    bounds = [*wanted.offsets.tolist(), n_found]
     for block, scores in blocks:
         left_out = None if seen is None else _columns(seen, users[block])
         to_find = slice_bag(wanted, block.start, block.stop)
         n_items = scores.shape[1]
-        listed = rank_items(scores, left_out, k, rng)
+        lists[block] = rank_items(scores, left_out, k, rng)
         is_relevant = torch.zeros(len(scores), n_items + 1, dtype=torch.bool)
         is_relevant[to_find.row_of_value, to_find.values] = True
-        lists.append(listed)
         # Column -1, an empty place in a short list, reads the last column, which is never true.
-        hits.append(is_relevant.gather(1, listed % (n_items + 1)))
+        hits[block] = is_relevant.gather(1, lists[block] % (n_items + 1))
         if with_ranks:
             found, n_left = rank_relevant(scores, left_out, to_find)
-            ranks.append(found.values)
-            n_candidates.append(n_left)
+            ranks[bounds[block.start] : bounds[block.stop]] = found.values
+            n_candidates[block] = n_left
     return RankedUsers(
         users,
-        torch.cat(lists),
-        torch.cat(hits),
+        lists,
+        hits,
         wanted.lengths,
         seen,
-        Bag(torch.cat(ranks), wanted.offsets) if with_ranks else None,
-        torch.cat(n_candidates) if with_ranks else None,
+        Bag(ranks, wanted.offsets) if with_ranks else None,
+        n_candidates if with_ranks else None,
     )
 
 
