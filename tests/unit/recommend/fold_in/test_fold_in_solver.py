@@ -243,7 +243,13 @@ def test_alone_a_row_is_found_to_be_the_same(m: int, is_weighted: bool, is_linea
         x, target, owner = drawn(seed, 1, m)
         weight = torch.rand(m, generator=Generator().manual_seed(seed)) if is_weighted else None
         said = Pointwise(
-            Given(3 * x, is_linear=is_linear), MSE().double(), target, weight, owner, 1, noise=0.1
+            Given(3 * x, is_linear=is_linear),
+            MSE(NUMBER).double(),
+            target,
+            weight,
+            owner,
+            1,
+            noise=0.1,
         )
         alone = said.alone()
         assert alone is not None
@@ -253,6 +259,6 @@ def test_alone_a_row_is_found_to_be_the_same(m: int, is_weighted: bool, is_linea
 
 def test_only_one_rows_squared_errors_are_solved_alone() -> None:
     x, target, owner = drawn(0, 2, 6)
-    assert pointwise(x, target, owner, 2, MSE()).alone() is None
-    assert pointwise(x, target, torch.zeros_like(owner), 1, MAE()).alone() is None
-    assert pointwise(x[:0], target[:0], owner[:0], 1, MSE()).alone() is None
+    assert pointwise(x, target, owner, 2, MSE(NUMBER)).alone() is None
+    assert pointwise(x, target, torch.zeros_like(owner), 1, MAE(NUMBER)).alone() is None
+    assert pointwise(x[:0], target[:0], owner[:0], 1, MSE(NUMBER)).alone() is None
